@@ -1,0 +1,26 @@
+"""The ledger: the only per-user state, and everything that is computed from it alone."""
+
+from recommender.ledger.fold import apply_event, mean_of_entries
+from recommender.ledger.layout import (
+    EMPTY_EMBEDDING,
+    ENTRY,
+    EVENT,
+    LastEvent,
+    Ledger,
+    entries,
+    pack,
+    unpack,
+)
+
+__all__ = [
+    "EMPTY_EMBEDDING",
+    "ENTRY",
+    "EVENT",
+    "LastEvent",
+    "Ledger",
+    "apply_event",
+    "entries",
+    "mean_of_entries",
+    "pack",
+    "unpack",
+]

@@ -1,0 +1,74 @@
+"""The fold of one rating event into a ledger: the definition that the batch fold must equal."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.ledger.layout import (
+    EVENT,
+    TAIL_KEEP,
+    TAIL_MAX,
+    LastEvent,
+    Ledger,
+    Records,
+    Vector,
+    fold_events,
+)
+from schemas.codec import RATING_QUANTUM
+
+
+def apply_event(ledger: Ledger, *, item: int, rating: int, event: int, at: LastEvent, x: Vector | None) -> Ledger:
+    """Return the ledger after one rating event.
+
+    theta' = t/(t + 1) theta + 1/(t + 1) (r x),  t' = t + 1
+
+    A repeat of an event id that is still in the tail changes nothing. Source: the iterative mean of r x of the
+    content bandit (``docs/algorithms/iterative-mean.md``).
+
+    Args:
+        ledger: the user's ledger, its mean made with the embedding that ``x`` is from.
+        item: hash of the item's id.
+        rating: in units of 1/10000.
+        event: hash of the event's id, 0 when none was given.
+        at: where the event lies in the log.
+        x: the item's vector, shape [D]; None when it has none.
+    """
+    if event and event in ledger.tail["event"]:
+        return ledger
+    r_x = np.zeros_like(ledger.mean) if x is None else rating / RATING_QUANTUM * x
+    mean = ledger.t / (ledger.t + 1) * ledger.mean + 1 / (ledger.t + 1) * r_x
+    base, tail = ledger.base, np.concatenate([ledger.tail, np.array([(item, rating, event)], EVENT)])
+    t = ledger.t + 1
+    if len(tail) > TAIL_MAX:
+        base = fold_events(base, tail[:-TAIL_KEEP], t - len(tail))
+        tail = tail[-TAIL_KEEP:]
+    return replace(
+        ledger,
+        rev=ledger.rev + 1,
+        t=t,
+        last=at,
+        unembedded=ledger.unembedded + (x is None),
+        mean=mean,
+        base=base,
+        tail=tail,
+    )
+
+
+def mean_of_entries(
+    rated: Records, t: int, rows: NDArray[np.int64], vectors: NDArray[np.float64]
+) -> tuple[Vector, int]:
+    """Return the mean feature of a user recomputed from the entries, and the events whose item has no vector.
+
+    mean = sum_i rating_sum_i x_i / t
+
+    Args:
+        rated: :data:`~recommender.ledger.layout.ENTRY`, shape [S].
+        t: number of events in them.
+        rows: row of each entry in ``vectors``, -1 where it has none, shape [S].
+        vectors: item vectors, shape [N, D].
+    """
+    known = rows >= 0
+    sums = rated["rating_sum"][known] / RATING_QUANTUM
+    mean = np.einsum("s,sd->d", sums, vectors[rows[known]]) / max(t, 1)
+    return mean, int(rated["count"][~known].sum())

@@ -1,0 +1,1 @@
+"""What is said on the bus: events, items, topics, errors and their codec."""

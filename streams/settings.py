@@ -1,0 +1,139 @@
+"""Settings: by flag, by environment, by ``streamrec.toml``, then by what ``streamrec up`` wrote."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from schemas.errors import ConfigurationError
+from schemas.topics import TopicRole
+
+CONFIG_FILE = Path("streamrec.toml")
+UP_FILE = Path(".streamrec/up.toml")
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+
+class Settings(BaseSettings):
+    """Everything a process is told from outside; each name is ``STREAMREC_<NAME>`` in the environment.
+
+    Precedence: arguments (flags), environment, ``streamrec.toml``, ``.streamrec/up.toml``, defaults.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="STREAMREC_", extra="forbid", frozen=True, env_ignore_empty=True)
+
+    bootstrap_servers: str = Field("localhost:9092", description="Kafka's bootstrap servers, comma-separated")
+    redis_url: str = Field("redis://localhost:6379/0", description="URL of Redis, Valkey or a cluster of either")
+    namespace: str = Field("streamrec", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="prefix of keys and groups")
+    topic_prefix: str = Field("", description="prefix of every topic's default name")
+    topic_ratings: str = ""
+    topic_requests: str = ""
+    topic_recommendations: str = ""
+    topic_items: str = ""
+    topic_models: str = ""
+    topic_ratings_dlq: str = ""
+    topic_requests_dlq: str = ""
+    partitions: int = Field(4, ge=1, le=10_000, description="partitions of each topic that streamrec creates")
+    replication: int = Field(1, ge=1, le=10, description="replicas of each topic that streamrec creates")
+    model_dir: str = Field(".streamrec/models", description="where releases are kept, any fsspec URL")
+    rating_min: float = Field(0.5, description="lowest rating allowed; fixed when the state is first made")
+    rating_max: float = Field(5.0, description="highest rating allowed; fixed when the state is first made")
+    shards: int = Field(1, ge=1, le=4096, description="shards of the state; fixed per generation")
+    embedding: str = Field("items", description="name on the models topic whose release gives item vectors")
+    policy: str = Field("greedy", description="policy of requests that name none")
+    seed: int = Field(7, ge=0, lt=2**63, description="seed of every draw the scorer makes")
+    epsilon: float = Field(0.1, ge=0, le=1, description="epsilon of epsilon_greedy where a request gives none")
+    epsilon_decay: Literal["fixed", "sqrt"] = Field("fixed", description="sqrt: epsilon/sqrt(e + 1)")
+    novelty_s: float = Field(200.0, gt=0, description="the s of novelty, in the user's own ratings")
+    ucb_c: float = Field(1.0, ge=0, description="the c of ucb")
+    session_timeout_s: float = Field(10.0, ge=1, description="Kafka's consumer session timeout")
+    store_timeout_s: float = Field(5.0, gt=0, description="how long one call to the store may take")
+    kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
+    kafka_sasl_mechanism: SaslMechanism | None = None
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: str | None = Field(None, repr=False)
+    kafka_ssl_cafile: str | None = None
+    kafka_ssl_certfile: str | None = None
+    kafka_ssl_keyfile: str | None = None
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _check_servers(cls, servers: str) -> str:
+        if not all(part.strip() for part in servers.split(",")):
+            raise ValueError(f"bootstrap_servers must be host:port, comma-separated, got {servers!r}")
+        return servers
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "Settings":
+        if not self.rating_min < self.rating_max:
+            raise ValueError(f"rating_min must be below rating_max, got {self.rating_min} and {self.rating_max}")
+        asks_for_sasl = self.kafka_sasl_mechanism or self.kafka_sasl_username or self.kafka_sasl_password
+        if asks_for_sasl and not self.kafka_security_protocol.startswith("SASL_"):
+            raise ValueError(
+                "a SASL mechanism, user or password is set, but kafka_security_protocol is "
+                f"{self.kafka_security_protocol}: set SASL_SSL (or SASL_PLAINTEXT), or the password would not be used"
+            )
+        if self.kafka_security_protocol.startswith("SASL_"):
+            missing = [
+                name
+                for name in ("kafka_sasl_mechanism", "kafka_sasl_username", "kafka_sasl_password")
+                if not getattr(self, name)
+            ]
+            if missing:
+                raise ValueError(f"{self.kafka_security_protocol} needs {', '.join(missing)}")
+        asks_for_tls = self.kafka_ssl_cafile or self.kafka_ssl_certfile or self.kafka_ssl_keyfile
+        if asks_for_tls and not self.kafka_security_protocol.endswith("SSL"):
+            raise ValueError(
+                "a TLS file is set, but kafka_security_protocol is "
+                f"{self.kafka_security_protocol}: set SSL or SASL_SSL, or the connection would be in plaintext"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Name the sources, highest precedence first."""
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, CONFIG_FILE),
+            TomlConfigSettingsSource(settings_cls, UP_FILE),
+        )
+
+    def topic(self, role: TopicRole) -> str:
+        """Return the name of a topic: as set, else the prefix and its default name."""
+        name: str = getattr(self, f"topic_{role.replace('.', '_')}")
+        return name or f"{self.topic_prefix}{role}"
+
+    @property
+    def group_worker(self) -> str:
+        """The workers' consumer group."""
+        return f"{self.namespace}.worker"
+
+    @property
+    def group_scorer(self) -> str:
+        """The scorers' consumer group."""
+        return f"{self.namespace}.scorer"
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Return the settings; flags that are None count as not given.
+
+    Raises:
+        ConfigurationError: a value is out of range, a name is unknown, or two contradict one another.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}" for fault in error.errors()
+        )
+        raise ConfigurationError(faults) from error

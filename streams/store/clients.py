@@ -1,0 +1,52 @@
+"""Redis clients: retries off, so that a call whose outcome is unknown is never sent twice."""
+
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from schemas.errors import ConfigurationError
+from streams.settings import Settings
+
+CLUSTER_SCHEME = "+cluster://"
+
+
+def _arguments(settings: Settings) -> dict[str, Any]:
+    return {
+        "socket_timeout": settings.store_timeout_s,
+        "socket_connect_timeout": settings.store_timeout_s,
+        "decode_responses": False,
+    }
+
+
+def make_client(settings: Settings) -> "redis.Redis[bytes] | redis.RedisCluster[bytes]":
+    """Return a blocking client; ``redis+cluster://`` and ``rediss+cluster://`` URLs give a cluster client.
+
+    Raises:
+        ConfigurationError: the URL is not one of Redis.
+    """
+    arguments = _arguments(settings) | {"retry": Retry(NoBackoff(), 0)}
+    try:
+        if CLUSTER_SCHEME in settings.redis_url:
+            return redis.RedisCluster.from_url(settings.redis_url.replace(CLUSTER_SCHEME, "://"), **arguments)
+        return redis.Redis.from_url(settings.redis_url, **arguments)
+    except ValueError as error:
+        raise ConfigurationError(f"redis_url {settings.redis_url!r}: {error}") from error
+
+
+def make_async_client(settings: Settings) -> "redis.asyncio.Redis[bytes] | redis.asyncio.RedisCluster[bytes]":
+    """Return a client for an event loop; URLs as for :func:`make_client`.
+
+    Raises:
+        ConfigurationError: the URL is not one of Redis.
+    """
+    arguments = _arguments(settings) | {"retry": AsyncRetry(NoBackoff(), 0)}
+    try:
+        if CLUSTER_SCHEME in settings.redis_url:
+            return redis.asyncio.RedisCluster.from_url(settings.redis_url.replace(CLUSTER_SCHEME, "://"), **arguments)
+        return redis.asyncio.Redis.from_url(settings.redis_url, **arguments)
+    except ValueError as error:
+        raise ConfigurationError(f"redis_url {settings.redis_url!r}: {error}") from error

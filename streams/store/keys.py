@@ -1,0 +1,87 @@
+"""Names of the keys; every key of a shard shares one hash tag, so a shard is one cluster slot."""
+
+from dataclasses import dataclass
+
+from recommender.hashing import hash_id
+
+STATISTICS_BUCKETS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ShardKeys:
+    """The keys of one shard in one generation.
+
+    Attributes:
+        namespace: the prefix of every key.
+        shard: number of the shard.
+        generation: number of the state's generation.
+    """
+
+    namespace: str
+    shard: int
+    generation: int = 1
+
+    @property
+    def root(self) -> str:
+        """The shard's hash tag."""
+        return f"{{{self.namespace}:{self.shard}}}"
+
+    @property
+    def live_generation(self) -> str:
+        """The key that names the live generation."""
+        return f"{self.root}:generation"
+
+    @property
+    def scale(self) -> str:
+        """What is fixed when the state is made: rating scale and number of shards."""
+        return f"{self.root}:g{self.generation}:scale"
+
+    @property
+    def topic(self) -> str:
+        """The id of the ratings topic the state was made from."""
+        return f"{self.root}:g{self.generation}:topic"
+
+    def watermark(self, topic_id: str, partition: int) -> str:
+        """The position of one partition: next offset, fence, owner, time of the last move in ms."""
+        return f"{self.root}:g{self.generation}:watermark:{topic_id}:{partition}"
+
+    def ledger(self, user_id: str) -> str:
+        """The user's ledger."""
+        return f"{self.root}:g{self.generation}:user:{user_id}"
+
+    def statistics(self, bucket: int) -> str:
+        """One bucket of the item statistics: a hash with two fields an item."""
+        return f"{self.root}:g{self.generation}:items:{bucket}"
+
+    @property
+    def sequence(self) -> str:
+        """The number of the newest entry of the delta stream."""
+        return f"{self.root}:g{self.generation}:sequence"
+
+    @property
+    def deltas(self) -> str:
+        """The capped stream of changes of the item statistics; ids are ``<sequence>-0``."""
+        return f"{self.root}:g{self.generation}:deltas"
+
+    def ledger_pattern(self) -> str:
+        """A SCAN pattern of every ledger; the namespace has no character that a pattern treats specially."""
+        return f"{self.root}:g{self.generation}:user:*"
+
+    def user_of(self, key: str) -> str:
+        """Return the user whose ledger ``key`` is."""
+        return key.removeprefix(f"{self.root}:g{self.generation}:user:")
+
+
+def statistics_bucket(item: int) -> int:
+    """Return the bucket of an item hash."""
+    return item % STATISTICS_BUCKETS
+
+
+def item_field(item: int) -> bytes:
+    """Return the field prefix of an item: its hash as 8 bytes; ``c`` (count) or ``s`` (sum) follows."""
+    return item.to_bytes(8, "little")
+
+
+def topic_hash(topic_id: str) -> int:
+    """Return the number a ledger remembers a topic id by."""
+    return hash_id(topic_id)
