@@ -33,7 +33,6 @@ _MAX_RATING_MAGNITUDE = (2**31 - 1) / RATING_QUANTUM
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
-
 _decode_rating_event = msgspec.json.Decoder(RatingEvent).decode
 _decode_answer = msgspec.json.Decoder(Recommendation).decode
 _encode = msgspec.json.Encoder().encode

@@ -1,0 +1,1 @@
+"""What flows and is remembered: the bus, the store, the models, the worker."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -47,8 +48,9 @@ def train_autoencoder(
     losses: list[Loss] = []
     with _threads(settings.threads):
         for epoch in range(1, settings.epochs + 1):
-            for batch in torch.randperm(len(train), generator=generator).split(settings.batch):
-                _take_step(weights, optimiser, train[batch.to(settings.device)])
+            order = torch.randperm(len(train), generator=generator).to(settings.device)
+            for start in range(0, len(order), settings.batch):
+                _take_step(weights, optimiser, train[order[start : start + settings.batch]])
             losses.append(_measure(weights, train, validation, epoch))
             if on_step is not None:
                 on_step(losses[-1])
@@ -71,7 +73,7 @@ def reconstruct(weights: Sequence[Tensor], x: Tensor) -> Tensor:
 def _initial_weights(sizes: Sequence[int], generator: torch.Generator, device: str) -> list[Tensor]:
     """Return W1, b1, .. W4, b4, each uniform in ±1/sqrt(inputs), drawn on the CPU whatever the device."""
     weights = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         bound = 1.0 / math.sqrt(inputs)
         for shape in ((outputs, inputs), (outputs,)):
             drawn = torch.empty(shape).uniform_(-bound, bound, generator=generator)

@@ -25,7 +25,8 @@ class EmbeddingModel:
     Attributes:
         kind: what learned the encoder, ``autoencoder`` or ``pca``.
         item_ids: the items the model keeps vectors of, N of them, distinct.
-        vectors: shape [N, D], float64, read-only; each of length one, or zero where the code was.
+        vectors: shape [N, D], float64 rounded to float32 (a release loses nothing), read-only; from training each is
+            of length one, or zero where the code was.
         features: the columns the encoder takes.
         layers: the encoder, F to D.
 
@@ -45,8 +46,9 @@ class EmbeddingModel:
         shape = (len(self.item_ids), len(self.layers[-1].bias))
         if self.vectors.shape != shape:
             raise ModelError(f"vectors must have shape {shape}, as item ids and encoder say, got {self.vectors.shape}")
-        _check_finite(self.vectors, "vectors")
-        vectors = np.array(self.vectors, dtype=np.float64, order="C")
+        with np.errstate(over="ignore"):
+            vectors = np.ascontiguousarray(self.vectors, dtype=np.float32).astype(np.float64)
+        _check_finite(vectors, "vectors")
         vectors.setflags(write=False)
         rows = {item_id: row for row, item_id in enumerate(self.item_ids)}
         if len(rows) != len(self.item_ids):
@@ -74,7 +76,7 @@ class EmbeddingModel:
         has_vector[known] = True
         new = np.flatnonzero(~known)
         if len(new):
-            features = self.features.encode([items[row] for row in new])
+            features = self.features.encode([items[row] for row in new.tolist()])
             described = features.any(axis=1)
             vectors[new[described]] = encode_features(self.layers, features[described])
             has_vector[new] = described
@@ -124,9 +126,9 @@ def build_model(items: Sequence[Item], features: FeatureEncoder, trained: Traine
     """
     _check_layers(trained.layers, features.size)
     encoded = features.encode(items)
-    described = encoded.any(axis=1)
+    described = np.flatnonzero(encoded.any(axis=1))
     vectors = encode_features(trained.layers, encoded[described])
-    item_ids = tuple(item.item_id for item, keep in zip(items, described, strict=True) if keep)
+    item_ids = tuple(items[row].item_id for row in described.tolist())
     return EmbeddingModel(trained.kind, item_ids, vectors.astype(np.float64), features, trained.layers)
 
 
@@ -155,7 +157,7 @@ def _check_finite(numbers: NDArray[Any], name: str) -> None:
 def _read_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         about = json.loads(metadata[METADATA_KEY])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise ModelError(f"no embedding model: its metadata has no readable {METADATA_KEY}") from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         got = about.get("format") if isinstance(about, dict) else about
@@ -181,7 +183,7 @@ def _read_item_ids(tensors: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
         raise ModelError("the release has no tensor 'item_ids' of bytes")
     try:
         item_ids = json.loads(array.tobytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"the release's item_ids are no JSON: {error}") from error
     if not isinstance(item_ids, list) or not all(isinstance(item_id, str) for item_id in item_ids):
         raise ModelError("the release's item_ids must be a list of strings")

@@ -51,8 +51,8 @@ class AutoencoderSettings:
         learning_rate: Adam's.
         validation: the share of items held out, in (0, 1).
         seed: of the split, the weights and the order of batches.
-        threads: torch threads while training; at the default sizes one is fastest.
-        device: ``cpu`` gives the same bits again; ``cuda`` pays off for catalogues far larger than MovieLens-100k.
+        threads: torch threads while training; at the default sizes more than one do not help.
+        device: a torch device; only ``cpu`` promises the same bits again.
 
     Raises:
         ValueError: a value is out of its range.

@@ -1,0 +1,7 @@
+"""Policies: who gets which slate, with the probability of having shown it."""
+
+from recommender.policies.protocol import Policy, Slate, SlateRequest
+from recommender.policies.registry import POLICIES, make_policy
+from recommender.policies.settings import PolicySettings
+
+__all__ = ["POLICIES", "Policy", "PolicySettings", "Slate", "SlateRequest", "make_policy"]

@@ -6,9 +6,10 @@ It shares nothing with the worker's fold, so that the two can check one another.
 
     user_id TAB t TAB item_id:count:last_t:sum,item_id:count:last_t:sum,...
 
-``t`` is the number of the user's ratings. Items are sorted by the UTF-8 bytes of their ids, separated by commas. ``count`` is how
-often the user rated the item; ``last_t`` how many ratings the user had given before the newest one of the item (the
-user's first rating has 0); ``sum`` the sum of these ratings in units of 1/10000, each rounded half to even.
+``t`` is the number of the user's ratings. Items are sorted by the UTF-8 bytes of their ids, separated by commas.
+``count`` is how often the user rated the item; ``last_t`` how many ratings the user had given before the newest one of
+the item (the user's first rating has 0); ``sum`` the sum of these ratings in units of 1/10000, each rounded half to
+even (``round(rating * 10000)`` in float64).
 
 **Statistics digest**: the same sum over one line an item, all users together:
 
@@ -53,16 +54,16 @@ class _Entry:
 
 
 def expected_digest(ratings: pd.DataFrame | Iterable[tuple[str, str, float]]) -> Digest:
-    """Return the digest of the state after these ratings.
+    r"""Return the digest of the state after these ratings.
 
     Args:
         ratings: user_id, item_id and rating; each user's in the order in which they are applied. Of a frame the three
             columns of these names are read.
 
     >>> digest = expected_digest([("u", "a", 4.0)])
-    >>> digest.state == hashlib.sha256(b"u\\t1\\ta:1:0:40000").hexdigest()
+    >>> digest.state == hashlib.sha256(b"u\t1\ta:1:0:40000").hexdigest()
     True
-    >>> digest.statistics == hashlib.sha256(b"a\\t1\\t40000").hexdigest()
+    >>> digest.statistics == hashlib.sha256(b"a\t1\t40000").hexdigest()
     True
     """
     if isinstance(ratings, pd.DataFrame):

@@ -24,9 +24,10 @@ LICENCE = (
     "Context, ACM TiiS 5(4), 2015, https://doi.org/10.1145/2827872"
 )
 GENRES = (
-    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical "
-    "Mystery Romance Sci-Fi Thriller War Western"
-).split()
+    "unknown",
+    *("Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy"),
+    *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
+)
 """The genre columns of ``u.item``, in their order."""
 
 CHECKSUMS = {
@@ -97,17 +98,16 @@ def restore_files(ratings: pd.DataFrame, items: pd.DataFrame) -> Files:
 
 
 def parse_ratings(content: bytes) -> pd.DataFrame:
-    """Return the ratings of a ``u.data``, by time; the file's order where times are equal.
+    r"""Return the ratings of a ``u.data``, by time; the file's order where times are equal.
 
-    >>> parse_ratings(b"196\\t242\\t3\\t881250949\\n22\\t377\\t1\\t878887116\\n").to_dict("list")
+    >>> parse_ratings(b"196\t242\t3\t881250949\n22\t377\t1\t878887116\n").to_dict("list")
     {'user_id': ['22', '196'], 'item_id': ['377', '242'], 'rating': [1.0, 3.0], 'ts_ms': [878887116000, 881250949000]}
     """
     ratings = pd.read_csv(
         io.BytesIO(content),
         sep="\t",
         names=["user_id", "item_id", "rating", "ts_ms"],
-        dtype={"user_id": str, "item_id": str, "rating": "float64", "ts_ms": "int64"},
-    )
+    ).astype({"user_id": str, "item_id": str, "rating": "float64"})
     ratings["ts_ms"] *= 1000
     return ratings.sort_values("ts_ms", kind="stable", ignore_index=True)
 
@@ -122,9 +122,7 @@ def _parse_item(fields: list[str]) -> Item:
     return Item(
         item_id=item_id,
         title=title,
-        genres=tuple(
-            genre for genre, flag in zip(GENRES, flags, strict=True) if flag == "1" and genre != "unknown"
-        ),
+        genres=tuple(genre for genre, flag in zip(GENRES, flags, strict=True) if flag == "1" and genre != "unknown"),
         year=_read_year(release_date, title),
     )
 

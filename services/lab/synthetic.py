@@ -16,9 +16,9 @@ import pandas as pd
 from schemas.events import Item
 
 GENRES = (
-    "Action Adventure Animation Comedy Crime Documentary Drama Family Fantasy History Horror Musical Mystery Romance "
-    "Sci-Fi Thriller War Western"
-).split()
+    *("Action", "Adventure", "Animation", "Comedy", "Crime", "Documentary", "Drama", "Family", "Fantasy"),
+    *("History", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
+)
 RATING_MIN, RATING_MAX, RATING_STEP = 0.5, 5.0, 0.5
 FIRST_YEAR, LAST_YEAR = 1930, 2020
 START_MS = 1_600_000_000_000
@@ -130,7 +130,7 @@ def _draw_ratings(
     favourite_year = rng.integers(FIRST_YEAR + 20, LAST_YEAR + 1, n_users)
     share = has_genre / has_genre.sum(axis=1, keepdims=True)
     era = np.exp(-(((years[items] - favourite_year[users]) / _ERA_WIDTH_YEARS) ** 2))
-    meant = (
+    meant: _Floats = (
         3.4
         + generosity[users]
         + quality[items]
@@ -138,7 +138,8 @@ def _draw_ratings(
         + 0.8 * (era - 0.5)
         + rng.normal(0.0, 0.5, len(users))
     )
-    return np.clip(np.rint(meant / RATING_STEP) * RATING_STEP, RATING_MIN, RATING_MAX)
+    rounded: _Floats = np.clip(np.rint(meant / RATING_STEP) * RATING_STEP, RATING_MIN, RATING_MAX)
+    return rounded
 
 
 def _describe_items(has_genre: npt.NDArray[np.bool_], years: _Integers) -> list[Item]:

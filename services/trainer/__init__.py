@@ -1,0 +1,1 @@
+"""Training: items in, a release out. Publishing it is the caller's."""

@@ -1,0 +1,1 @@
+"""The bus: clients, security, topics, dead letters, and readers of compacted topics."""

@@ -1,0 +1,1 @@
+"""Releases of models: written once, fetched by URL, checked by their sum."""

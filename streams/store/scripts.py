@@ -31,10 +31,10 @@ def check_reply(reply: Sequence[Any]) -> Sequence[Any]:
         Halt: the state was made with another scale or from another topic.
     """
     status, rest = reply[0], reply[1:]
+    if status == b"OK":
+        return rest
     shown = rest[0].decode() if rest and isinstance(rest[0], bytes) else ""
     match status:
-        case b"OK":
-            return rest
         case b"FENCED":
             raise Fenced(f"another worker holds the partition, at fence {shown}")
         case b"OFFSET":

@@ -1,0 +1,1 @@
+"""The Faust app that folds rating events into the state."""

@@ -1,0 +1,165 @@
+"""The items as one immutable value: rows, hashes and vectors."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from recommender.arrays import Flags, Floats, Hashes, Integers, read_only
+from recommender.hashing import hash_id, hash_ids
+from schemas.errors import CatalogueError
+from schemas.events import Item
+
+NO_EMBEDDING = b"\0" * 8
+"""The embedding id where there are no embeddings."""
+
+_LARGEST_COORDINATE = 1e100  # scores are finite up to here
+
+VectorsOf = Callable[[Sequence[Item]], tuple[Floats, Flags]]
+"""Items to vectors [N, D] and whether each has one [N]."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """One item as the ``items`` topic left it.
+
+    Attributes:
+        item: what the topic says of it.
+        offset: its place in the catalogue order.
+        listed: False once withdrawn; kept, so that histories stay explainable.
+    """
+
+    item: Item
+    offset: int
+    listed: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Catalogue:
+    """The items in catalogue order. Made by :func:`build_catalogue`.
+
+    Attributes:
+        items: what the topic says of them, N of them.
+        item_ids: their ids.
+        hashes: xxh64 of the ids, shape [N].
+        listed: False where withdrawn, shape [N].
+        vectors: embeddings, shape [N, D], C-contiguous; zero where there is none.
+        has_vector: shape [N].
+        embedding_id: 8 bytes that name the vectors; :data:`NO_EMBEDDING` for none.
+        embedding_label: ``name@version``, empty for none.
+        largest_coordinate: the largest magnitude in ``vectors``.
+    """
+
+    items: tuple[Item, ...]
+    item_ids: tuple[str, ...]
+    hashes: Hashes
+    listed: Flags
+    vectors: Floats
+    has_vector: Flags
+    embedding_id: bytes
+    embedding_label: str
+    largest_coordinate: float
+    _sorted_hashes: Hashes = field(repr=False)
+    _sorted_rows: Integers = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Number of items, N."""
+        return len(self.items)
+
+    @property
+    def dim(self) -> int:
+        """Size of the embeddings, D; 0 for none."""
+        return int(self.vectors.shape[1])
+
+    def rows_of_hashes(self, hashes: Hashes) -> Integers:
+        """Return the row of each hash, -1 where it is unknown, shape [S]."""
+        if not self.size:
+            return np.full(len(hashes), -1, dtype=np.int64)
+        places = np.minimum(np.searchsorted(self._sorted_hashes, hashes), self.size - 1)
+        return np.where(self._sorted_hashes[places] == hashes, self._sorted_rows[places], -1)
+
+    def rows_of(self, item_ids: Sequence[str]) -> Integers:
+        """Return the row of each id, -1 where it is unknown, shape [len(item_ids)]."""
+        rows = self.rows_of_hashes(hash_ids(item_ids))
+        known = (
+            row >= 0 and self.item_ids[row] == item_id for row, item_id in zip(rows.tolist(), item_ids, strict=True)
+        )
+        return np.where(np.fromiter(known, dtype=np.bool_, count=len(rows)), rows, -1)
+
+    def row_of(self, item_id: str) -> int | None:
+        """Return the row of an id, None where it is unknown."""
+        row = int(self.rows_of_hashes(np.array([hash_id(item_id)], dtype=np.uint64))[0])
+        return row if row >= 0 and self.item_ids[row] == item_id else None
+
+
+def build_catalogue(
+    entries: Sequence[CatalogueEntry],
+    vectors_of: VectorsOf | None = None,
+    embedding_id: bytes = NO_EMBEDDING,
+    label: str = "",
+) -> Catalogue:
+    """Return the catalogue of ``entries``, in order of (offset, item_id).
+
+    Args:
+        entries: one for each item, in any order.
+        vectors_of: gives the vectors of all items at once; None for no embeddings (D = 0).
+        embedding_id: 8 bytes that name the vectors.
+        label: ``name@version`` of the vectors' release.
+
+    Raises:
+        CatalogueError: two ids share a hash, or one id comes twice.
+        ValueError: the vectors do not have shape [N, D], are not finite, or beyond any sense.
+    """
+    ordered = sorted(entries, key=lambda entry: (entry.offset, entry.item.item_id))
+    items = tuple(entry.item for entry in ordered)
+    item_ids = tuple(item.item_id for item in items)
+    hashes = hash_ids(item_ids)
+    sorted_rows = np.argsort(hashes, kind="stable").astype(np.int64)
+    sorted_hashes = hashes[sorted_rows]
+    _refuse_collisions(item_ids, sorted_hashes, sorted_rows)
+    vectors, has_vector = _embed(items, vectors_of)
+    return Catalogue(
+        items=items,
+        item_ids=item_ids,
+        hashes=read_only(hashes),
+        listed=read_only(np.array([entry.listed for entry in ordered], dtype=np.bool_)),
+        vectors=read_only(vectors),
+        has_vector=read_only(has_vector),
+        embedding_id=embedding_id,
+        embedding_label=label,
+        largest_coordinate=float(np.abs(vectors).max(initial=0.0)),
+        _sorted_hashes=read_only(sorted_hashes),
+        _sorted_rows=read_only(sorted_rows),
+    )
+
+
+def _refuse_collisions(item_ids: Sequence[str], sorted_hashes: Hashes, sorted_rows: Integers) -> None:
+    repeats = np.flatnonzero(sorted_hashes[1:] == sorted_hashes[:-1])
+    if len(repeats):
+        first, second = (item_ids[sorted_rows[place]] for place in (repeats[0], repeats[0] + 1))
+        if first == second:
+            raise CatalogueError(f"item {second!r} comes twice; a catalogue has one entry for each item")
+        raise CatalogueError(f"item {second!r} is refused: its hash {sorted_hashes[repeats[0]]} is that of {first!r}")
+
+
+def _embed(items: Sequence[Item], vectors_of: VectorsOf | None) -> tuple[Floats, Flags]:
+    """Return writable copies: vectors of shape [N, D], zero where has_vector is False, and has_vector."""
+    if vectors_of is None:
+        return np.zeros((len(items), 0)), np.zeros(len(items), dtype=np.bool_)
+    given, has_vector = vectors_of(items)
+    if given.shape[:-1] != (len(items),) or has_vector.shape != (len(items),):
+        raise ValueError(
+            f"vectors must have shape [{len(items)}, D] and has_vector [{len(items)}], "
+            f"got {given.shape}, {has_vector.shape}"
+        )
+    vectors = np.array(given, dtype=np.float64, order="C")
+    flags = np.array(has_vector, dtype=np.bool_)
+    vectors[~flags] = 0.0
+    within = np.abs(vectors) <= _LARGEST_COORDINATE
+    if not within.all():
+        row = int(np.flatnonzero(~within.all(axis=1))[0])
+        raise ValueError(
+            f"vectors must be within ±{_LARGEST_COORDINATE:g}, got {vectors[row]} for item {items[row].item_id!r}"
+        )
+    return vectors, flags

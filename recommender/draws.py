@@ -1,0 +1,76 @@
+"""Every random draw of a slate: a counter-based generator keyed by (seed, user_id, request_id, slot).
+
+There is no state to carry, so the same request draws the same numbers in any order, batch or process.
+
+    key             xxh3-128 of "seed/length of user_id/user_id/request_id"
+    word(slot, s)   xxh64 of key, slot and stream s (each u64, little-endian)
+
+Streams keep the draws of one slot apart: 0 the coin, 1 the uniform choice, 2 the order of ties.
+"""
+
+from struct import Struct
+
+import numpy as np
+from xxhash import xxh3_128_digest, xxh64_intdigest
+
+from recommender.arrays import Hashes
+
+COIN, CHOICE, TIES = 0, 1, 2
+
+_pack_counter = Struct("<QQ").pack
+_FLOAT_BITS = 53
+_WORD_BITS = 64
+
+
+class Draws:
+    """The draws of one request.
+
+    Args:
+        seed: the deployment's seed, any integer.
+        user_id: the request's user.
+        request_id: the request's id.
+
+    >>> draws = Draws(7, "u", "r")
+    >>> draws.uniform(0) == Draws(7, "u", "r").uniform(0), draws.uniform(0) == draws.uniform(1)
+    (True, False)
+    """
+
+    __slots__ = ("_key", "seed")
+
+    def __init__(self, seed: int, user_id: str, request_id: str) -> None:
+        self.seed = seed
+        self._key = xxh3_128_digest(f"{seed}/{len(user_id)}/{user_id}/{request_id}".encode())
+
+    def word(self, slot: int, stream: int) -> int:
+        """Return 64 random bits for a slot and stream."""
+        return xxh64_intdigest(self._key + _pack_counter(slot, stream))
+
+    def uniform(self, slot: int, stream: int = COIN) -> float:
+        """Return a float in [0, 1), a multiple of 2^-53."""
+        return (self.word(slot, stream) >> (_WORD_BITS - _FLOAT_BITS)) * 2.0**-_FLOAT_BITS
+
+    def integer(self, slot: int, n: int, stream: int = CHOICE) -> int:
+        """Return an integer in [0, n); each has probability 1/n to within 2^-64.
+
+        Raises:
+            ValueError: if ``n`` is not positive.
+        """
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}")
+        return (self.word(slot, stream) * n) >> _WORD_BITS
+
+    def tie_keys(self, hashes: Hashes, slot: int = 0, stream: int = TIES) -> Hashes:
+        """Return one key per item, whose ascending order is a random order of the items.
+
+        The key depends on the item's hash alone, not on its position or the other items, and differs between
+        items: it is splitmix64's finaliser, a bijection (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195).
+
+        Args:
+            hashes: hashes of the items, shape [M].
+            slot: slot of the slate.
+            stream: stream of the slot.
+        """
+        mixed = hashes ^ np.uint64(self.word(slot, stream))
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return mixed ^ (mixed >> np.uint64(31))

@@ -1,0 +1,88 @@
+"""The default rules: what others think, corrected by what the user said, less what was seen lately."""
+
+import math
+
+import numpy as np
+
+from recommender.arrays import Floats, Integers
+from recommender.catalogue import Catalogue
+from recommender.novelty import novelty_of_seen
+from recommender.policies.scores import Scores, largest_product, products_at
+from recommender.policies.settings import PolicySettings
+from recommender.profile import Profile, weigh_vectors
+from recommender.statistics import StatisticsView, means_of_others
+from schemas.codec import RATING_QUANTUM
+
+HALF_TRUST_T = 3
+"""The t at which the user's own ratings have half their weight: t/(t + 3)."""
+
+_ROUNDING_MARGIN = 1.0 + 1e-9
+
+
+def taste(profile: Profile, catalogue: Catalogue, statistics: StatisticsView, settings: PolicySettings) -> Floats:
+    """Return t/(t + 3) theta_c, shape [D]: how the user's ratings differ from everybody's, in item space.
+
+    theta_c = (1/t) sum_j (rating_sum_j - count_j m_j) x_j
+
+    over the user's own entries, m_j without the user's own part; zero at t = 0. Entries outside the catalogue or
+    without a vector add nothing but count in t.
+    """
+    if profile.t == 0:
+        return np.zeros(catalogue.dim)
+    means = means_of_others(statistics, profile.rows, profile.counts, profile.sums, settings.k0, prior=settings.prior)
+    surprise = profile.sums / RATING_QUANTUM - profile.counts * means
+    theta_c = weigh_vectors(surprise, catalogue.vectors[profile.rows]) / profile.t
+    return np.asarray(profile.t / (profile.t + HALF_TRUST_T) * theta_c)
+
+
+def score_default(
+    rows: Integers, profile: Profile, catalogue: Catalogue, statistics: StatisticsView, settings: PolicySettings
+) -> Scores:
+    """Return the scores of random, greedy and epsilon_greedy.
+
+    relevance(i) = m_i + t/(t + 3) theta_c . x_i,  score = relevance novelty,  novelty 1 for unseen items.
+    """
+    relevance = statistics.means(settings.k0, settings.prior)[rows]
+    if profile.t > 0:
+        relevance = relevance + products_at(rows, taste(profile, catalogue, statistics, settings), catalogue)
+    novelty = default_novelty(rows, profile, catalogue, settings)
+    return Scores(relevance * novelty, relevance, novelty, np.zeros(len(rows)))
+
+
+def score_ucb(
+    rows: Integers, profile: Profile, catalogue: Catalogue, statistics: StatisticsView, settings: PolicySettings
+) -> Scores:
+    """Return the scores of ucb: UCB1 over the shared item statistics.
+
+    tried (N_i > 0):  m_i novelty + c sqrt(2 ln T / N_i)
+    untried:          relevance novelty + lift,  relevance as in :func:`score_default`
+
+    N_i and T are the ratings of the item and of all items, by all users. The bonus of an untried item is infinite;
+    ``lift`` stands for it: a bound on the score of every tried item of the catalogue, plus a bound on how far below 0
+    relevance can be, plus 1 and a billionth for rounding. It depends on the user and the statistics, not on the rows
+    asked for. Auer, Cesa-Bianchi and Fischer 2002, doi:10.1023/A:1013689704352.
+    """
+    theta = taste(profile, catalogue, statistics, settings)
+    means = statistics.means(settings.k0, settings.prior)
+    counts = statistics.counts[rows]
+    untried = counts == 0
+    log_t = math.log(max(statistics.total_count, 1))
+    bonus = np.where(untried, 0.0, settings.c * np.sqrt(2.0 * log_t / np.maximum(counts, 1)))
+    relevance = means[rows]
+    if profile.t > 0:
+        relevance[untried] += products_at(rows[untried], theta, catalogue)
+    novelty = default_novelty(rows, profile, catalogue, settings)
+    highest_tried = float(means.max(initial=0.0)) + settings.c * math.sqrt(2.0 * log_t)
+    lowest_untried = float(means.min(initial=0.0)) - largest_product(theta, catalogue)
+    lift = (highest_tried - lowest_untried) * _ROUNDING_MARGIN + 1.0
+    score = relevance * novelty + np.where(untried, lift, bonus)
+    return Scores(score, relevance, novelty, bonus, untried, lift)
+
+
+def default_novelty(rows: Integers, profile: Profile, catalogue: Catalogue, settings: PolicySettings) -> Floats:
+    """Return the novelty of ``rows``, shape [M]: 1 for unseen items."""
+    values = np.ones(len(rows))
+    places = profile.places_of(rows, catalogue.size)
+    seen = np.flatnonzero(places >= 0)
+    values[seen] = novelty_of_seen(profile.t, profile.last_t[places[seen]], settings.s)
+    return values

@@ -1,0 +1,95 @@
+"""What every policy takes and gives."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from recommender.arrays import Flags, Floats, Integers
+from recommender.catalogue import Catalogue
+from recommender.draws import Draws
+from recommender.profile import Profile
+from recommender.statistics import StatisticsView
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SlateRequest:
+    """What is asked of a policy.
+
+    Attributes:
+        k: slots wanted.
+        rows: distinct catalogue rows allowed, in the order that decides ties, shape [M].
+        epsilon: the request's own chance of a uniform draw; None for the policy's.
+
+    Raises:
+        ValueError: if ``k`` is below 1 or ``epsilon`` outside [0, 1].
+    """
+
+    k: int
+    rows: Integers
+    epsilon: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, got {self.k}")
+        if self.epsilon is not None and not 0.0 <= self.epsilon <= 1.0:
+            raise ValueError(f"epsilon must be in [0, 1], got {self.epsilon}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slate:
+    """The items shown, slot by slot; min(k, M) of them.
+
+    Attributes:
+        rows: catalogue rows, shape [K].
+        scores: higher is better, always finite, shape [K].
+        propensities: probability of each slot's item given the slots before it, shape [K].
+        explored: whether the slot's item came from the uniform draw, shape [K].
+        parts: the arithmetic behind each score: ``relevance * novelty + bonus`` in float64.
+        slate_propensity: the product of the propensities; it reaches 0.0 where the product is below float64's range.
+        propensity_kind: ``exact``: computed, not estimated.
+        epsilon: the chance of a uniform draw that was used; None for policies without a coin.
+    """
+
+    rows: Integers
+    scores: Floats
+    propensities: Floats
+    explored: Flags
+    parts: list[dict[str, Any]]
+    slate_propensity: float
+    propensity_kind: Literal["exact"]
+    epsilon: float | None
+
+
+class Policy(Protocol):
+    """A pure function from request, state and statistics to a slate; all randomness comes from ``draws``."""
+
+    @property
+    def name(self) -> str:
+        """The name requests use."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """The name and a hash of the rules and parameters."""
+        ...
+
+    def slate(
+        self,
+        request: SlateRequest,
+        profile: Profile,
+        catalogue: Catalogue,
+        statistics: StatisticsView,
+        draws: Draws,
+    ) -> Slate:
+        """Return the slate.
+
+        Args:
+            request: what is asked.
+            profile: the user, on ``catalogue``.
+            catalogue: the items.
+            statistics: item statistics, aligned with ``catalogue``.
+            draws: the draws of this request.
+
+        Raises:
+            ValueError: if profile or statistics do not belong to a catalogue of this shape.
+        """
+        ...

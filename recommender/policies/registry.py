@@ -1,0 +1,69 @@
+"""The policies by name."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from recommender.hashing import hash_id
+from recommender.policies.bandit import BanditPolicy, Exploration
+from recommender.policies.compat import score_compat, score_ucb_compat
+from recommender.policies.default import score_default, score_ucb
+from recommender.policies.protocol import Policy
+from recommender.policies.scores import Rule
+from recommender.policies.settings import PolicySettings
+
+RULES_REVISION = 1
+"""Raised when a rule changes what it computes, so that ``policy_version`` changes with it."""
+
+
+def _make(name: str, rule: Rule, *used: str, shuffles_untried: bool = False) -> Callable[[PolicySettings], Policy]:
+    """Return the factory of a policy that uses the parameters named in ``used``."""
+
+    def make(settings: PolicySettings) -> Policy:
+        exploration = _exploration_of(name, settings)
+        parameters = {parameter: getattr(settings, parameter) for parameter in used}
+        version = _version_of(name, parameters | {"exploration": [exploration.epsilon, exploration.decay]})
+        return BanditPolicy(name, version, settings, rule, exploration, shuffles_untried)
+
+    return make
+
+
+def _exploration_of(name: str, settings: PolicySettings) -> Exploration:
+    if name == "epsilon_greedy":
+        return Exploration("coin", settings.epsilon, settings.epsilon_decay)
+    if name == "epsilon_greedy_compat":
+        return Exploration("coin", settings.compat_epsilon)
+    return Exploration("always" if name.startswith("random") else "never")
+
+
+def _version_of(name: str, parameters: dict[str, Any]) -> str:
+    text = json.dumps([RULES_REVISION, name, parameters], sort_keys=True)
+    return f"{name}-{hash_id(text):016x}"
+
+
+POLICIES: dict[str, Callable[[PolicySettings], Policy]] = {
+    "random": _make("random", score_default, "s", "k0", "prior"),
+    "greedy": _make("greedy", score_default, "s", "k0", "prior"),
+    "epsilon_greedy": _make("epsilon_greedy", score_default, "s", "k0", "prior"),
+    "ucb": _make("ucb", score_ucb, "s", "k0", "prior", "c", shuffles_untried=True),
+    "random_compat": _make("random_compat", score_compat, "s"),
+    "greedy_compat": _make("greedy_compat", score_compat, "s"),
+    "epsilon_greedy_compat": _make("epsilon_greedy_compat", score_compat, "s"),
+    "ucb_compat": _make("ucb_compat", score_ucb_compat, "s"),
+}
+"""Name to factory."""
+
+
+def make_policy(name: str, settings: PolicySettings | None = None) -> Policy:
+    """Return the policy of a name.
+
+    Args:
+        name: a key of :data:`POLICIES`.
+        settings: its parameters; None for the defaults.
+
+    Raises:
+        ValueError: if the name is unknown.
+    """
+    if name not in POLICIES:
+        raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {name!r}")
+    return POLICIES[name](settings or PolicySettings())

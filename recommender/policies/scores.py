@@ -1,0 +1,73 @@
+"""Scores with the parts they are made of, and the rules that make them from relevance, novelty and bonus.
+
+A rule is a pure function of one user, the catalogue and the item statistics. The score of an item depends on none of
+the other rows asked for.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from recommender.arrays import Flags, Floats, Integers
+from recommender.catalogue import Catalogue
+from recommender.policies.settings import PolicySettings
+from recommender.profile import Profile
+from recommender.statistics import StatisticsView
+from recommender.topk import reference_scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Scores of M rows and their parts, each of shape [M].
+
+    Attributes:
+        score: ``relevance * novelty + bonus``, and what ``untried`` says.
+        relevance: what the item is worth to the user.
+        novelty: what share of it is left.
+        bonus: what trying it is worth; 0 for an untried item.
+        untried: True for items whose bonus is infinite; None for rules without such items.
+        lift: what an untried item's ``relevance * novelty`` is raised by, to stand above every tried item;
+            None where untried items all score alike.
+    """
+
+    score: Floats
+    relevance: Floats
+    novelty: Floats
+    bonus: Floats
+    untried: Flags | None = None
+    lift: float | None = None
+
+    def parts_at(self, position: int) -> dict[str, Any]:
+        """Return the parts of one row, as answers carry them."""
+        parts: dict[str, Any] = {
+            "relevance": float(self.relevance[position]),
+            "novelty": float(self.novelty[position]),
+            "bonus": float(self.bonus[position]),
+        }
+        if self.untried is not None:
+            parts["untried"] = bool(self.untried[position])
+            if parts["untried"]:
+                parts["bonus"] = None
+                if self.lift is not None:
+                    parts["lift"] = self.lift
+        return parts
+
+
+Rule = Callable[[Integers, Profile, Catalogue, StatisticsView, PolicySettings], Scores]
+"""Catalogue rows [M], user, items, statistics and parameters to scores [M]."""
+
+_SPARSE = 4
+
+
+def products_at(rows: Integers, theta: Floats, catalogue: Catalogue) -> Floats:
+    """Return theta . x at ``rows``, shape [M], 0 where an item has no vector; the same bits for any set of rows."""
+    if _SPARSE * len(rows) >= catalogue.size:
+        return np.asarray(reference_scores(theta, catalogue.vectors)[rows])
+    return reference_scores(theta, catalogue.vectors[rows])
+
+
+def largest_product(theta: Floats, catalogue: Catalogue) -> float:
+    """Return a bound on abs(theta . x) over the catalogue: sum_d abs(theta_d) times the largest coordinate."""
+    return float(np.abs(theta).sum()) * catalogue.largest_coordinate

@@ -1,0 +1,56 @@
+"""The losses of a training run as a picture."""
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+from recommender.embeddings.training import TrainedEncoder
+
+_STEP_NAMES = {"autoencoder": "epoch", "pca": "number of components"}
+_TRAIN_COLOUR, _VALIDATION_COLOUR, _BASELINE_COLOUR = "#1f77b4", "#d95f02", "#777777"
+
+
+def plot_losses(trained: TrainedEncoder, path: Path, *, title: str) -> None:
+    """Write a PNG of both losses by step, their last values, and the loss of answering column means.
+
+    Args:
+        trained: what to draw.
+        path: the file; directories are made.
+        title: what the run was of.
+    """
+    figure = Figure(figsize=(8.0, 4.5), dpi=144, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    train = [loss.train for loss in trained.losses]
+    validation = [loss.validation for loss in trained.losses]
+    steps = [loss.step for loss in trained.losses]
+    label = f"column means, validation: {trained.baseline:.5f}"
+    axes.axhline(trained.baseline, color=_BASELINE_COLOUR, linestyle="--", linewidth=1.2, label=label)
+    _draw(axes, steps, validation, _VALIDATION_COLOUR, f"validation: {validation[-1]:.5f} at the end")
+    _draw(axes, steps, train, _TRAIN_COLOUR, f"training: {train[-1]:.5f} at the end")
+    if min(*train, *validation, trained.baseline) > 0.0:
+        _scale_by_ratio(axes)
+    axes.set_title(title, loc="left", fontsize=12)
+    axes.set_xlabel(_STEP_NAMES[trained.kind])
+    axes.set_ylabel("mean squared error of reconstruction")
+    axes.set_xlim(steps[0] - 0.5, steps[-1] + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=True, which="major", axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(framealpha=1.0, edgecolor="none")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png")
+
+
+def _draw(axes: Axes, steps: list[int], losses: list[float], colour: str, label: str) -> None:
+    axes.plot(steps, losses, color=colour, label=label, linewidth=1.8, marker="o", markersize=3.0, clip_on=False)
+
+
+def _scale_by_ratio(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())

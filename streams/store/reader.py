@@ -1,0 +1,137 @@
+"""The readers' side of the state: one MGET a shard and batch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis import exceptions
+
+from recommender.hashing import shard_of
+from recommender.ledger import Ledger, unpack
+from schemas.errors import StoreUnavailable
+from streams.store.keys import ShardKeys
+from streams.store.writer import Watermark
+
+
+@dataclass(frozen=True, slots=True)
+class ShardView:
+    """What one MGET saw of a shard, all at one instant.
+
+    Attributes:
+        watermarks: next offset of each partition that has one.
+        age_ms: since the oldest of these watermarks moved or was found at the end of the log; None without any.
+        sequence: number of the newest delta of the item statistics.
+    """
+
+    watermarks: dict[int, int]
+    age_ms: float | None
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateSnapshot:
+    """What a micro-batch sees.
+
+    Attributes:
+        ledgers: by user id; None for a user nothing is known of.
+        shards: by number of the shard.
+        shard_of: the shard of each user.
+    """
+
+    ledgers: dict[str, Ledger | None]
+    shards: dict[int, ShardView]
+    shard_of: dict[str, int] = field(default_factory=dict)
+
+    def view(self, user_id: str) -> ShardView:
+        """Return what was seen of a user's shard."""
+        return self.shards[self.shard_of[user_id]]
+
+
+class StateReader:
+    """Reads ledgers, watermarks and the number of the newest delta together.
+
+    Args:
+        client: a blocking client with retries off.
+        namespace: prefix of every key.
+        shards: number of shards.
+        topic_id: id of the ratings topic.
+        partitions: its number of partitions.
+    """
+
+    def __init__(self, client: Any, namespace: str, shards: int, topic_id: str, partitions: int) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._topic_id = topic_id
+        self.partitions = partitions
+        self._generations: dict[int, int] = dict.fromkeys(range(shards), 1)
+
+    @property
+    def shards(self) -> int:
+        """The number of shards."""
+        return len(self._generations)
+
+    def keys(self, shard: int) -> ShardKeys:
+        """Return the keys of a shard in the generation last seen live."""
+        return ShardKeys(self._namespace, shard, self._generations[shard])
+
+    def read(self, user_ids: Sequence[str], *, all_shards: bool = False) -> StateSnapshot:
+        """Return the state of users, each shard's at one instant.
+
+        Args:
+            user_ids: whom to read; repeats are read once.
+            all_shards: look at the watermarks of shards without any of these users too.
+
+        Raises:
+            StoreUnavailable: no answer; reading again is safe.
+            LedgerError: a stored ledger cannot be read.
+        """
+        by_shard: dict[int, list[str]] = {shard: [] for shard in self._generations} if all_shards else {}
+        homes = {user_id: shard_of(user_id, self.shards) for user_id in user_ids}
+        for user_id, shard in homes.items():
+            by_shard.setdefault(shard, []).append(user_id)
+        ledgers: dict[str, Ledger | None] = {}
+        views = {}
+        for shard, users in by_shard.items():
+            views[shard] = self._read_shard(shard, users, ledgers)
+        return StateSnapshot(ledgers, views, homes)
+
+    def _read_shard(self, shard: int, users: Sequence[str], ledgers: dict[str, Ledger | None]) -> ShardView:
+        while True:
+            keys = self.keys(shard)
+            marks = [keys.watermark(self._topic_id, partition) for partition in range(self.partitions)]
+            try:
+                pipe = self._client.pipeline(transaction=False)
+                pipe.mget(keys.live_generation, keys.sequence, *marks, *map(keys.ledger, users))
+                pipe.time()
+                values, (seconds, micros) = pipe.execute()
+            except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+                raise StoreUnavailable(f"the store did not answer: {error}") from error
+            generation = int(values[0] or 1)
+            if generation != keys.generation:
+                self._generations[shard] = generation
+                continue
+            for user_id, value in zip(users, values[2 + len(marks) :], strict=True):
+                ledgers[user_id] = None if value is None else unpack(value)
+            now_ms = seconds * 1000 + micros / 1000
+            return _view(values[1], values[2 : 2 + len(marks)], now_ms)
+
+
+def _view(sequence: bytes | None, marks: Sequence[bytes | None], now_ms: float) -> ShardView:
+    watermarks: dict[int, Watermark] = {
+        partition: Watermark.parse(value) for partition, value in enumerate(marks) if value is not None
+    }
+    age_ms = max((now_ms - mark.stamp_ms for mark in watermarks.values()), default=None)
+    return ShardView(
+        watermarks={partition: mark.next_offset for partition, mark in watermarks.items()},
+        age_ms=None if age_ms is None else max(0.0, age_ms),
+        sequence=int(sequence or 0),
+    )
+
+
+def merge_watermarks(views: Mapping[int, ShardView]) -> dict[int, int]:
+    """Return per partition the lowest watermark of several shards."""
+    lowest: dict[int, int] = {}
+    for view in views.values():
+        for partition, offset in view.watermarks.items():
+            lowest[partition] = min(offset, lowest.get(partition, offset))
+    return lowest

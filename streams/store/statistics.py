@@ -1,0 +1,141 @@
+"""Item statistics as readers keep them: loaded once in pieces, then followed by the delta stream.
+
+A piece is some buckets and the number of the newest delta they include, read by one script, so every delta is counted
+exactly once. Entries of the stream are numbered without holes: a hole means that the stream was cut before it was
+read, and the statistics are loaded anew.
+"""
+
+from typing import Any
+
+import numpy as np
+from redis import exceptions
+
+from schemas.errors import StoreUnavailable
+from streams.store.keys import STATISTICS_BUCKETS, ShardKeys, statistics_bucket
+from streams.store.reader import StateReader
+from streams.store.scripts import STATISTICS, check_reply
+from streams.store.writer import DELTA
+
+BUCKETS_A_CALL = 64
+
+
+class _ShardStatistics:
+    """One shard's part: item hash -> [count, sum], up to a delta's number."""
+
+    def __init__(self, keys: ShardKeys) -> None:
+        self.keys = keys
+        self.sequence = -1
+        self.bucket_sequence: list[int] = []
+
+
+class StatisticsFollower:
+    """Counts and sums of ratings of every item, over all users.
+
+    Args:
+        client: a blocking client with retries off.
+        reader: names the shards and their live generations.
+
+    Attributes:
+        counts: ratings of each item hash.
+        sums: their sum in units of 1/10000.
+        version: grows with every change.
+    """
+
+    def __init__(self, client: Any, reader: StateReader) -> None:
+        self._client = client
+        self._reader = reader
+        self._shards: dict[int, _ShardStatistics] = {}
+        self._changed: set[int] = set()
+        self.counts: dict[int, int] = {}
+        self.sums: dict[int, int] = {}
+        self.version = 0
+
+    def follow(self) -> bool:
+        """Take in what changed; return whether anything did.
+
+        Raises:
+            StoreUnavailable: no answer; following again is safe.
+            GenerationChanged: the generation was flipped; let the reader read once, then follow again.
+        """
+        before = self.version
+        try:
+            if any(self._is_stale(shard) for shard in range(self._reader.shards)):
+                self._load()
+            for shard in range(self._reader.shards):
+                if not self._tail(self._shards[shard]):
+                    self._load()
+                    break
+        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+            raise StoreUnavailable(f"the store did not answer: {error}") from error
+        return self.version != before
+
+    def forget(self) -> None:
+        """Load everything anew at the next call of :meth:`follow`; for a store that was emptied under us."""
+        self._shards.clear()
+
+    def _is_stale(self, shard: int) -> bool:
+        return shard not in self._shards or self._shards[shard].keys != self._reader.keys(shard)
+
+    def sequence(self, shard: int) -> int:
+        """Return the number of the newest delta taken in of a shard."""
+        return self._shards[shard].sequence if shard in self._shards else -1
+
+    def take_changed(self) -> set[int]:
+        """Return the item hashes that changed since the last call."""
+        changed, self._changed = self._changed, set()
+        return changed
+
+    def _load(self) -> None:
+        self._changed.update(self.counts)
+        self.counts.clear()
+        self.sums.clear()
+        self._shards = {}
+        for shard in range(self._reader.shards):
+            self._shards[shard] = self._load_shard(self._reader.keys(shard))
+        self.version += 1
+
+    def _load_shard(self, keys: ShardKeys) -> _ShardStatistics:
+        state = _ShardStatistics(keys)
+        for first in range(0, STATISTICS_BUCKETS, BUCKETS_A_CALL):
+            buckets = range(first, first + BUCKETS_A_CALL)
+            script_keys = [keys.live_generation, keys.sequence, *map(keys.statistics, buckets)]
+            sequence, *contents = self._call(script_keys, keys.generation)
+            state.bucket_sequence += [int(sequence)] * BUCKETS_A_CALL
+            for content in contents:
+                self._take_bucket(content)
+        state.sequence = min(state.bucket_sequence)
+        return state
+
+    def _take_bucket(self, content: list[bytes]) -> None:
+        for field, value in zip(content[::2], content[1::2], strict=True):
+            item = int.from_bytes(field[:8], "little")
+            target = self.counts if field[8:] == b"c" else self.sums
+            target[item] = target.get(item, 0) + int(value)
+            self._changed.add(item)
+
+    def _tail(self, state: _ShardStatistics) -> bool:
+        while True:
+            reply = self._client.xread({state.keys.deltas: f"{state.sequence}-0"}, count=512)
+            if not reply:
+                return True
+            for entry_id, fields in reply[0][1]:
+                sequence = int(entry_id.partition(b"-")[0])
+                if sequence != state.sequence + 1:
+                    return False
+                self._apply(state, sequence, np.frombuffer(fields[b"d"], DELTA))
+                state.sequence = sequence
+
+    def _apply(self, state: _ShardStatistics, sequence: int, deltas: Any) -> None:
+        for item, count, rating_sum in deltas.tolist():
+            if state.bucket_sequence[statistics_bucket(item)] < sequence:
+                self.counts[item] = self.counts.get(item, 0) + count
+                self.sums[item] = self.sums.get(item, 0) + rating_sum
+                self._changed.add(item)
+        self.version += 1
+
+    def _call(self, keys: list[str], generation: int) -> Any:
+        try:
+            reply = self._client.evalsha(STATISTICS.sha, len(keys), *keys, generation)
+        except exceptions.NoScriptError:
+            reply = self._client.eval(STATISTICS.body, len(keys), *keys, generation)
+        return check_reply(reply)

@@ -1,0 +1,238 @@
+"""The worker: a Faust app around the partition runners, and its life from start to exit code."""
+
+import asyncio
+import contextlib
+import signal
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import faust
+import structlog
+from yarl import URL
+
+from schemas.codec import RatingDecoder
+from schemas.errors import Halt, StreamrecError, TopicReplaced
+from streams import metrics
+from streams.bus.clients import make_admin
+from streams.bus.dead_letters import DeadLetter
+from streams.bus.topics import describe_topics, require_topic
+from streams.catalogue import LiveCatalogue
+from streams.settings import Settings
+from streams.store.clients import make_async_client
+from streams.store.writer import StateWriter
+from streams.worker.apply import Applied, BatchApplier
+from streams.worker.claim import Claimer
+from streams.worker.runner import PartitionRunner
+from streams.worker.session import Session
+from streams.worker.transport import WorkerConsumer, WorkerTransport
+
+log = structlog.get_logger(__name__)
+
+HALT_EXIT_CODE = 3
+FAILURE_EXIT_CODE = 1
+TOPIC_CHECK_S = 10.0
+STOP_TIMEOUT_S = 8.0
+CATALOGUE_TIMEOUT_S = 60.0
+
+
+def state_scale(settings: Settings) -> str:
+    """Return what is fixed when the state is made, as the store keeps it."""
+    return f"ratings {settings.rating_min:g} to {settings.rating_max:g}, {settings.shards} shard(s)"
+
+
+def make_app(settings: Settings, data_dir: str) -> faust.App:
+    """Return the Faust app: raw bytes, no tables, no leader topic, no topics of its own making."""
+    app = faust.App(
+        settings.group_worker,
+        broker=[URL(f"kafka://{server.strip()}") for server in settings.bootstrap_servers.split(",")],
+        datadir=data_dir,
+        store="memory://",
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        stream_wait_empty=False,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / 4,
+        broker_rebalance_timeout=settings.rebalance_timeout_s,
+        broker_request_timeout=max(20.0, settings.session_timeout_s + 1),
+        broker_commit_interval=1.0,
+    )
+    app.topics.add(app.topic(settings.topic("ratings"), key_serializer="raw", value_serializer="raw"))
+    return app
+
+
+class Worker:
+    """One worker process.
+
+    Args:
+        settings: everything from outside.
+        start_ms: where partitions that nothing is known of start; None for the start of the log.
+        accepted_topic_id: id of a ratings topic made again that the state shall go on with.
+    """
+
+    def __init__(
+        self, settings: Settings, *, start_ms: int | None = None, accepted_topic_id: str | None = None
+    ) -> None:
+        self._settings = settings
+        self._topic = settings.topic("ratings")
+        self._start_ms = start_ms
+        self._accepted_topic_id = accepted_topic_id
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._bus = ThreadPoolExecutor(1, thread_name_prefix="admin")
+
+    async def run(self) -> int:
+        """Work until SIGTERM, SIGINT or a failure; return the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        self._admin = await loop.run_in_executor(self._bus, make_admin, self._settings)
+        await loop.run_in_executor(self._bus, require_topic, self._admin, self._topic)
+        catalogue = await loop.run_in_executor(self._bus, LiveCatalogue, self._settings, self._admin)
+        catalogue.start()
+        client = make_async_client(self._settings)
+        with tempfile.TemporaryDirectory(prefix="streamrec-worker-") as data_dir:
+            try:
+                await asyncio.to_thread(catalogue.wait_until_ready, CATALOGUE_TIMEOUT_S)
+                app = self._wire(data_dir, client, catalogue)
+                await self._serve(app, catalogue)
+            finally:
+                await asyncio.to_thread(catalogue.stop)
+                await client.aclose()
+                self._admin.close()
+                self._bus.shutdown()
+        return self._exit_code()
+
+    def _wire(self, data_dir: str, client: Any, catalogue: LiveCatalogue) -> faust.App:
+        settings = self._settings
+        app = make_app(settings, data_dir)
+        writer = StateWriter(client, settings.namespace, settings.shards, state_scale(settings))
+        dead_letter_topic = settings.topic("ratings.dlq")
+
+        async def send_letters(letters: Sequence[DeadLetter]) -> None:
+            await asyncio.gather(
+                *(
+                    app.producer.send_and_wait(dead_letter_topic, letter.key, letter.value, None, None, letter.headers)
+                    for letter in letters
+                )
+            )
+
+        applier = BatchApplier(
+            writer,
+            RatingDecoder(settings.rating_min, settings.rating_max),
+            send_letters,
+            lambda: catalogue.current.embedded,
+        )
+        claimer = Claimer(writer, self._topic, self._topic_id, self._start_ms, self._accepted_topic_id)
+        runner = PartitionRunner(claimer, applier, _report_batch, self._fail)
+        app.transport = WorkerTransport(
+            app.conf.broker_consumer, app, settings=settings, run_partition=runner.run
+        )
+        app.producer_transport = app.transport
+        return app
+
+    async def _serve(self, app: faust.App, catalogue: LiveCatalogue) -> None:
+        tasks = [
+            asyncio.create_task(work)
+            for work in (self._start(app), self._watch_topic(), self._watch_catalogue(catalogue))
+        ]
+        for task in tasks:
+            task.add_done_callback(self._note_failure)
+        await self._stopping.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        log.info("worker.stopping")
+        try:
+            await asyncio.wait_for(app.stop(), STOP_TIMEOUT_S)
+        except TimeoutError:
+            log.warning("worker.stop_timed_out", after_s=STOP_TIMEOUT_S)
+
+    async def _start(self, app: faust.App) -> None:
+        await app.start()
+        consumer = app.consumer
+        assert isinstance(consumer, WorkerConsumer)
+        await consumer.wait_until_claimed()
+        log.info("worker.ready", topic=self._topic, partitions=sorted(tp.partition for tp in consumer.assignment()))
+
+    async def _topic_id(self) -> str:
+        info = await asyncio.get_running_loop().run_in_executor(
+            self._bus, describe_topics, self._admin, [self._topic]
+        )
+        if self._topic not in info:
+            raise TopicReplaced(f"topic {self._topic!r} does not exist any more")
+        return info[self._topic].topic_id
+
+    async def _watch_topic(self) -> None:
+        known = await self._topic_id()
+        while True:
+            await asyncio.sleep(TOPIC_CHECK_S)
+            try:
+                topic_id = await self._topic_id()
+            except TopicReplaced:
+                raise
+            except Exception as error:  # noqa: BLE001 - a broker that is away is not a topic that is gone
+                log.warning("topic.unchecked", topic=self._topic, error=repr(error))
+                continue
+            if topic_id != known:
+                raise TopicReplaced(f"topic {self._topic!r} had id {known}, it was made again with id {topic_id}")
+
+    async def _watch_catalogue(self, catalogue: LiveCatalogue) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            catalogue.check()
+
+    def _note_failure(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error
+        self._stopping.set()
+
+    def _exit_code(self) -> int:
+        error = self._failure
+        if error is None:
+            log.info("worker.stopped")
+            return 0
+        if isinstance(error, Halt):
+            log.critical("worker.halted", kind=type(error).__name__, why=str(error))
+            return HALT_EXIT_CODE
+        known = isinstance(error, StreamrecError)
+        log.critical("worker.failed", why=str(error) if known else repr(error), exc_info=None if known else error)
+        return FAILURE_EXIT_CODE
+
+
+def _report_batch(session: Session, done: Applied, seconds: float) -> None:
+    metrics.observe_batch(done.applied, done.repeats, done.dead_letters, done.unembedded, done.conflicts, seconds)
+    log.info(
+        "batch.applied",
+        partition=session.partition,
+        next_offset=session.position,
+        records=done.records,
+        applied=done.applied,
+        repeats=done.repeats,
+        dead_letters=done.dead_letters,
+        unembedded=done.unembedded,
+        conflicts=done.conflicts,
+        ms=round(seconds * 1000, 2),
+    )
+
+
+def run_worker(settings: Settings, start_ms: int | None = None, accept_topic_id: str | None = None) -> int:
+    """Run a worker until it is told to stop; return the exit code: 0, 1 on failure, 3 on a halt.
+
+    Args:
+        settings: everything from outside.
+        start_ms: where partitions that nothing is known of start, in ms since 1970; None for the start of the log.
+        accept_topic_id: id of a ratings topic made again that the state shall go on with, keeping its ledgers.
+    """
+
+    async def main() -> int:
+        return await Worker(settings, start_ms=start_ms, accepted_topic_id=accept_topic_id).run()
+
+    return asyncio.run(main())

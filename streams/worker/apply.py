@@ -1,0 +1,192 @@
+"""The commit protocol of one batch: decode, dead-letter, read, fold, commit."""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+
+from recommender.hashing import hash_id
+from recommender.ledger.batch import EmbeddedItems, FoldedBatch, fold_batch
+from schemas.codec import RatingDecoder
+from schemas.errors import Fenced, OffsetMoved, RevisionConflict, StoreUnavailable
+from streams.bus.dead_letters import DeadLetter, make_dead_letter
+from streams.store.writer import StateWriter
+from streams.worker.batches import BadRecord, LogRecord, ShardPart, cut_events, decode_records, statistics_deltas
+from streams.worker.session import Session
+
+log = structlog.get_logger(__name__)
+
+MAX_REVISION_TRIES = 8
+STORE_RETRY_S = 0.2
+
+SendLetters = Callable[[Sequence[DeadLetter]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a batch did."""
+
+    records: int
+    applied: int
+    repeats: int
+    dead_letters: dict[str, int]
+    unembedded: int
+    conflicts: int
+
+
+class BatchApplier:
+    """Applies batches under a session; a batch is applied once or the session ends.
+
+    Args:
+        writer: the state.
+        decoder: of rating events.
+        send_letters: sends dead letters and returns when all are acknowledged.
+        embedded_items: returns the item vectors to fold with; asked once a batch.
+    """
+
+    def __init__(
+        self,
+        writer: StateWriter,
+        decoder: RatingDecoder,
+        send_letters: SendLetters,
+        embedded_items: Callable[[], EmbeddedItems],
+    ) -> None:
+        self._writer = writer
+        self._decoder = decoder
+        self._send_letters = send_letters
+        self._embedded_items = embedded_items
+
+    async def apply(self, session: Session, records: Sequence[LogRecord]) -> Applied:
+        """Apply the records of one fetch and move the session behind them.
+
+        Raises:
+            Fenced: give the partition up.
+            OffsetMoved, GenerationChanged: begin a new session.
+        """
+        items = self._embedded_items()
+        events, bad = decode_records(records, self._decoder, self._writer.shards)
+        if bad:
+            await self._send_letters([_letter(session, fault) for fault in bad])
+        end = records[-1].offset + 1
+        applied = unembedded = conflicts = 0
+        for cut in cut_events(events, end, session.next_offsets):
+            outcomes = await asyncio.gather(
+                *(
+                    self._commit_part(session, shard, cut.end, cut.parts.get(shard), items)
+                    for shard in range(self._writer.shards)
+                )
+            )
+            for outcome in outcomes:
+                applied += outcome[0]
+                unembedded += outcome[1]
+                conflicts += outcome[2]
+        session.position = end
+        reasons: dict[str, int] = {}
+        for fault in bad:
+            reasons[fault.reason] = reasons.get(fault.reason, 0) + 1
+        return Applied(len(records), applied, len(events) - applied, reasons, unembedded, conflicts)
+
+    async def move(self, session: Session, position: int) -> None:
+        """Move the watermark over a hole in the log, or, to where it is, refresh its time.
+
+        Raises:
+            Fenced: give the partition up.
+            OffsetMoved, GenerationChanged: begin a new session.
+        """
+        for shard in range(self._writer.shards):
+            await self._commit_folded(session, shard, max(position, session.next_offsets[shard]), None, None)
+        session.position = max(position, session.position)
+
+    async def _commit_part(
+        self, session: Session, shard: int, end: int, part: ShardPart | None, items: EmbeddedItems
+    ) -> tuple[int, int, int]:
+        """Commit one shard's part of a cut; return events applied, events without a vector, and conflicts."""
+        if end <= session.next_offsets[shard]:
+            return 0, 0, 0
+        if part is None:
+            await self._commit_folded(session, shard, end, None, None)
+            return 0, 0, 0
+        for conflicts in range(MAX_REVISION_TRIES):
+            folded = await self._read_and_fold(session, shard, part, items)
+            try:
+                await self._commit_folded(session, shard, end, part, folded)
+            except RevisionConflict as conflict:
+                log.info("commit.conflicts", partition=session.partition, shard=shard, users=len(conflict.indexes))
+                await asyncio.sleep(random.uniform(0, 0.01) * 2**conflicts)  # noqa: S311 - jitter
+                continue
+            unembedded = int((items.rows(part.events.records["item"][folded.applied]) < 0).sum())
+            return int(folded.applied.sum()), unembedded, conflicts
+        raise OffsetMoved(f"ledgers of shard {shard} changed under {MAX_REVISION_TRIES} tries")
+
+    async def _read_and_fold(
+        self, session: Session, shard: int, part: ShardPart, items: EmbeddedItems
+    ) -> FoldedBatch:
+        new_events = np.bincount(part.events.users, minlength=len(part.user_ids)).tolist()
+        while True:
+            try:
+                stored = await self._writer.read(session.claims[shard], part.user_ids, new_events, items)
+                break
+            except StoreUnavailable as error:
+                log.warning("store.unavailable", partition=session.partition, shard=shard, error=str(error))
+                await asyncio.sleep(STORE_RETRY_S)
+        first_revs = np.frombuffer(secrets.token_bytes(4 * len(part.user_ids)), "<u4").astype(np.uint64)
+        topic = hash_id(session.topic_id)
+        return fold_batch(part.events, stored, first_revs, topic, session.partition, items)
+
+    async def _commit_folded(
+        self, session: Session, shard: int, new: int, part: ShardPart | None, folded: FoldedBatch | None
+    ) -> None:
+        claim, expected = session.claims[shard], session.next_offsets[shard]
+        while True:
+            try:
+                if part is None or folded is None:
+                    await self._writer.commit(claim, expected, new)
+                else:
+                    user_ids = [part.user_ids[user] for user in folded.users]
+                    deltas = statistics_deltas(part.events, folded.applied)
+                    await self._writer.commit(claim, expected, new, user_ids, folded.writes, deltas)
+            except StoreUnavailable as error:
+                log.warning("store.unavailable", partition=session.partition, shard=shard, error=str(error))
+                if not await self._was_committed(session, shard, new):
+                    continue
+            session.next_offsets[shard] = new
+            return
+
+    async def _was_committed(self, session: Session, shard: int, new: int) -> bool:
+        """Resolve an unknown outcome from the watermark, however long the store is away."""
+        claim, expected = session.claims[shard], session.next_offsets[shard]
+        while True:
+            await asyncio.sleep(STORE_RETRY_S)
+            try:
+                mark = await self._writer.watermark(claim)
+            except StoreUnavailable:
+                continue
+            if mark is None:
+                raise OffsetMoved(f"the watermark of shard {shard} is gone")
+            if (mark.fence, mark.owner) != (claim.fence, claim.owner):
+                if mark.fence < claim.fence:
+                    raise OffsetMoved(f"shard {shard} went back to fence {mark.fence}")
+                raise Fenced(f"another worker holds the partition, at fence {mark.fence}")
+            if mark.next_offset == new:
+                return True
+            if mark.next_offset == expected:
+                return False
+            raise OffsetMoved(f"the watermark of shard {shard} is at {mark.next_offset}")
+
+
+def _letter(session: Session, fault: BadRecord) -> DeadLetter:
+    return make_dead_letter(
+        reason=fault.reason,
+        topic=session.topic,
+        topic_id=session.topic_id,
+        partition=session.partition,
+        offset=fault.record.offset,
+        key=fault.record.key,
+        value=fault.record.value,
+        first_seen_ms=int(time.time() * 1000),
+    )

@@ -1,0 +1,135 @@
+"""From the records of one fetch to what each shard must commit: decoding, dead letters, cuts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from recommender.hashing import hash_id
+from recommender.ledger.batch import EventBatch
+from recommender.ledger.layout import EVENT
+from schemas.codec import RatingDecoder, quantise
+from schemas.errors import EventError
+from streams.store.writer import DELTA
+
+MAX_USERS_A_SCRIPT = 512
+
+
+class LogRecord(Protocol):
+    """What is used of a consumer's record."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """A record that breaks the contract."""
+
+    record: LogRecord
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedEvent:
+    """A valid rating, reduced to what the fold needs."""
+
+    offset: int
+    user_id: str
+    shard: int
+    item: int
+    rating: int
+    event: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardPart:
+    """One shard's events of a cut: users in order of appearance, and the events as arrays."""
+
+    user_ids: list[str]
+    events: EventBatch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """A piece of a batch with at most 512 users a shard; ``end`` is the watermark after it."""
+
+    end: int
+    parts: dict[int, ShardPart]
+
+
+def decode_records(
+    records: Sequence[LogRecord], decoder: RatingDecoder, shards: int
+) -> tuple[list[DecodedEvent], list[BadRecord]]:
+    """Return the valid events and the bad records, each in offset order."""
+    events, bad = [], []
+    for record in records:
+        try:
+            rating = decoder.decode(record.value)
+        except EventError as error:
+            bad.append(BadRecord(record, error.reason))
+            continue
+        events.append(
+            DecodedEvent(
+                record.offset,
+                rating.user_id,
+                hash_id(rating.user_id) % shards if shards > 1 else 0,
+                hash_id(rating.item_id),
+                quantise(rating.rating),
+                hash_id(rating.event_id) or 1 if rating.event_id is not None else 0,
+            )
+        )
+    return events, bad
+
+
+def cut_events(
+    events: Sequence[DecodedEvent], end: int, next_offsets: Sequence[int], most: int = MAX_USERS_A_SCRIPT
+) -> Iterator[Cut]:
+    """Yield the pieces of a batch that ends at ``end``; the last one, perhaps without events, ends there.
+
+    Args:
+        events: valid events in offset order.
+        end: the offset after the batch.
+        next_offsets: each shard's watermark; events below it were applied already and are left out.
+        most: users a shard and piece may have.
+    """
+    users: dict[int, dict[str, int]] = {}
+    chosen: dict[int, list[tuple[int, DecodedEvent]]] = {}
+    for event in events:
+        if event.offset < next_offsets[event.shard]:
+            continue
+        known = users.setdefault(event.shard, {})
+        if event.user_id not in known and len(known) == most:
+            yield Cut(event.offset, _parts(users, chosen))
+            users, chosen = {}, {}
+            known = users.setdefault(event.shard, {})
+        index = known.setdefault(event.user_id, len(known))
+        chosen.setdefault(event.shard, []).append((index, event))
+    yield Cut(end, _parts(users, chosen))
+
+
+def statistics_deltas(events: EventBatch, applied: np.ndarray) -> np.ndarray:
+    """Return the change of item statistics that the applied events make, :data:`~streams.store.writer.DELTA`."""
+    records = events.records[applied]
+    items, inverse, counts = np.unique(records["item"], return_inverse=True, return_counts=True)
+    deltas = np.zeros(len(items), DELTA)
+    deltas["item"], deltas["count"] = items, counts
+    np.add.at(deltas["rating_sum"], inverse, records["rating"].astype(np.int64))
+    return deltas
+
+
+def _parts(
+    users: dict[int, dict[str, int]], chosen: dict[int, list[tuple[int, DecodedEvent]]]
+) -> dict[int, ShardPart]:
+    return {shard: ShardPart(list(users[shard]), _batch(pairs)) for shard, pairs in chosen.items()}
+
+
+def _batch(pairs: list[tuple[int, DecodedEvent]]) -> EventBatch:
+    return EventBatch(
+        users=np.array([index for index, _ in pairs], np.int64),
+        records=np.array([(event.item, event.rating, event.event) for _, event in pairs], EVENT),
+        offsets=np.array([event.offset for _, event in pairs], np.uint64),
+    )

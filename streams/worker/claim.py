@@ -1,0 +1,104 @@
+"""Taking a partition: the checks between log and state, and when to halt."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from schemas.errors import EventsLost, LogTooShort, StateMissing, TopicReplaced
+from streams.store.writer import Claim, StateWriter
+from streams.worker.session import Session
+
+
+class LogEnds(Protocol):
+    """What is asked of the log of one partition."""
+
+    @property
+    def partition(self) -> int:
+        """The partition."""
+
+    async def start(self) -> int:
+        """Return the first offset there is."""
+
+    async def end(self) -> int:
+        """Return the offset after the last committed record."""
+
+    async def committed(self) -> int | None:
+        """Return the group's committed offset, None without one."""
+
+    async def offset_at(self, start_ms: int) -> int:
+        """Return the first offset whose record is not older than a time; the end when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimer:
+    """Takes partitions in every shard.
+
+    Args:
+        writer: the state.
+        topic: name of the ratings topic.
+        topic_id: returns the topic's id as the broker has it.
+        start_ms: where a partition that nothing is known of starts; None for the start of its log.
+        accepted_topic_id: id of a topic made again that the state shall go on with.
+    """
+
+    writer: StateWriter
+    topic: str
+    topic_id: Callable[[], Awaitable[str]]
+    start_ms: int | None = None
+    accepted_topic_id: str | None = None
+
+    async def claim(self, ends: LogEnds) -> Session:
+        """Take a partition and return a session that starts at the state's watermark.
+
+        Raises:
+            Halt: log and state contradict one another.
+            StoreUnavailable: no answer; trying again is safe.
+        """
+        topic_id = await self.topic_id()
+        owner = secrets.token_hex(4)
+        taken = [await self._take(shard, topic_id, owner, ends) for shard in range(self.writer.shards)]
+        session = Session.begin(self.topic, topic_id, ends.partition, taken)
+        await self._check_log(session, ends)
+        return session
+
+    async def _take(self, shard: int, topic_id: str, owner: str, ends: LogEnds) -> tuple[Claim, int]:
+        try:
+            taken = await self.writer.assign(shard, topic_id, ends.partition, owner, None)
+        except TopicReplaced as error:
+            if self.accepted_topic_id != topic_id:
+                raise TopicReplaced(
+                    f"topic {self.topic!r} has id {topic_id}, but {error}: it was deleted and made again; `streamrec "
+                    f"worker --accept-topic-id {topic_id}` goes on with it from its start, keeping the ledgers"
+                ) from None
+            await self.writer.accept_topic(shard, topic_id)
+            taken = await self.writer.assign(shard, topic_id, ends.partition, owner, None)
+        if taken is None:
+            first = await self._first_offset(shard, topic_id, ends)
+            taken = await self.writer.assign(shard, topic_id, ends.partition, owner, first)
+        assert taken is not None, "a first offset was given"
+        return taken
+
+    async def _first_offset(self, shard: int, topic_id: str, ends: LogEnds) -> int:
+        committed = await ends.committed()
+        if committed is not None and self.accepted_topic_id != topic_id:
+            raise StateMissing(
+                f"the group has committed offset {committed} of {self.topic!r} partition {ends.partition}, but the "
+                f"store holds no watermark for it in shard {shard}: it was emptied, or redis_url or namespace name "
+                "another"
+            )
+        return await ends.start() if self.start_ms is None else await ends.offset_at(self.start_ms)
+
+    async def _check_log(self, session: Session, ends: LogEnds) -> None:
+        start, end = await ends.start(), await ends.end()
+        where = f"{self.topic!r} partition {session.partition}"
+        if start > session.position:
+            raise EventsLost(
+                f"the log of {where} starts at offset {start}, but the state has applied only up to "
+                f"{session.position}: {start - session.position} events were removed before they were applied"
+            )
+        if end < session.position:
+            raise LogTooShort(
+                f"the log of {where} ends at offset {end}, but the state has applied up to {session.position}: "
+                "the broker lost events, or this is another log"
+            )

@@ -1,0 +1,136 @@
+"""What runs for as long as a partition is assigned: claim, seek, then fetch and apply in turn."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import structlog
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from schemas.errors import Fenced, GenerationChanged, Halt, OffsetMoved, PartitionLost, StoreUnavailable
+from streams.worker.apply import Applied, BatchApplier
+from streams.worker.claim import Claimer, LogEnds
+from streams.worker.session import Session
+
+log = structlog.get_logger(__name__)
+
+MAX_RECORDS = 2048
+FETCH_WAIT_S = 0.5
+RETRY_S = 0.5
+END_TIMEOUT_S = 5.0
+MAX_FENCED = 3
+
+
+class FetchedLog(LogEnds, Protocol):
+    """One assigned partition: its ends, and its records in turn."""
+
+    topic: str
+    applied: int | None
+    claimed: asyncio.Event
+
+    async def seek(self, offset: int) -> None:
+        """Fetch from ``offset`` on."""
+
+    async def fetch(self, max_records: int, timeout_s: float) -> list[Any]:
+        """Return the next records, none when nothing came in time."""
+
+    async def position(self) -> int:
+        """Return the offset of the next fetch."""
+
+    async def rejoin(self) -> None:
+        """Give every partition up and join the group again."""
+
+
+class PartitionRunner:
+    """Runs partitions.
+
+    Args:
+        claimer: takes partitions.
+        applier: applies batches.
+        on_batch: told what each batch did and how long it took, in seconds.
+        on_failure: told what must end the worker.
+    """
+
+    def __init__(
+        self,
+        claimer: Claimer,
+        applier: BatchApplier,
+        on_batch: Callable[[Session, Applied, float], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self._claimer = claimer
+        self._applier = applier
+        self._on_batch = on_batch
+        self._on_failure = on_failure
+        self._fenced: dict[int, int] = {}
+
+    async def run(self, source: FetchedLog) -> None:
+        """Apply a partition until cancelled; what cannot be repaired is reported, never raised."""
+        try:
+            while True:
+                try:
+                    session = await self._claim(source)
+                    await source.seek(session.position)
+                    source.claimed.set()
+                    log.info("session.began", partition=source.partition, position=session.position)
+                    await self._pump(session, source)
+                except (OffsetMoved, GenerationChanged, OffsetOutOfRangeError) as error:
+                    log.warning("session.ended", partition=source.partition, why=repr(error))
+        except Fenced as error:
+            await self._give_up(source, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the worker must not go on without the partition
+            self._on_failure(error)
+
+    async def _claim(self, source: FetchedLog) -> Session:
+        while True:
+            try:
+                return await self._claimer.claim(source)
+            except StoreUnavailable as error:
+                log.warning("store.unavailable", partition=source.partition, error=str(error))
+            except Halt:
+                raise
+            except (KafkaError, TimeoutError) as error:
+                log.warning("bus.unavailable", partition=source.partition, error=repr(error))
+            await asyncio.sleep(RETRY_S)
+
+    async def _pump(self, session: Session, source: FetchedLog) -> None:
+        while True:
+            try:
+                records = await source.fetch(MAX_RECORDS, FETCH_WAIT_S)
+            except NoOffsetForPartitionError:
+                continue  # raised once for a new group, before the seek took effect
+            except OffsetOutOfRangeError:
+                raise
+            except KafkaError as error:
+                log.warning("bus.unavailable", partition=source.partition, error=repr(error))
+                await asyncio.sleep(RETRY_S)
+                continue
+            if records:
+                began = time.perf_counter()
+                done = await self._applier.apply(session, records)
+                self._fenced.pop(source.partition, None)
+                self._on_batch(session, done, time.perf_counter() - began)
+            else:
+                await self._move_when_idle(session, source)
+            source.applied = session.position
+
+    async def _move_when_idle(self, session: Session, source: FetchedLog) -> None:
+        """Follow the log over holes, and say that its end was reached."""
+        try:
+            async with asyncio.timeout(END_TIMEOUT_S):
+                position, end = await source.position(), await source.end()
+        except (KafkaError, TimeoutError):
+            return
+        if position > session.position or position >= end:
+            await self._applier.move(session, position)
+
+    async def _give_up(self, source: FetchedLog, error: Fenced) -> None:
+        times = self._fenced[source.partition] = self._fenced.get(source.partition, 0) + 1
+        log.warning("partition.fenced", partition=source.partition, times=times, why=str(error))
+        if times >= MAX_FENCED:
+            self._on_failure(
+                PartitionLost(f"partition {source.partition} of {source.topic!r} was fenced {times} times: {error}")
+            )
+            return
+        await source.rejoin()

@@ -1,0 +1,223 @@
+"""Faust's aiokafka transport, with whole fetched batches of a partition handed to our code.
+
+Faust keeps the life cycle, the group membership, the rebalance and the producer. A runner a partition claims it, seeks
+to the watermark, and alternates fetch and apply, so at most one batch a partition is in flight and no batch of an
+older session can reach the store: a revocation ends the runner before the next one claims.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from typing import Any, ClassVar
+
+import aiokafka
+import structlog
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.structs import TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.bus.security import security_arguments
+from streams.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+COMMIT_INTERVAL_S = 1.0
+
+RunPartition = Callable[["PartitionLog"], Coroutine[Any, Any, None]]
+
+
+class PartitionLog:
+    """One assigned partition as its runner sees it; every call runs in the consumer's own thread."""
+
+    def __init__(self, thread: "WorkerConsumerThread", tp: TP) -> None:
+        self._thread = thread
+        self._tp = TopicPartition(tp.topic, tp.partition)
+        self.topic: str = tp.topic
+        self.partition: int = tp.partition
+        self.applied: int | None = None
+        self.claimed = asyncio.Event()
+
+    async def seek(self, offset: int) -> None:
+        """Fetch from ``offset`` on; what was fetched before is dropped."""
+
+        async def seek() -> None:
+            self._thread.client.seek(self._tp, offset)
+
+        await self._thread.run(seek())
+
+    async def fetch(self, max_records: int, timeout_s: float) -> list[Any]:
+        """Return the next records, none when nothing came in time."""
+        return await self._thread.run(self._thread.fetch(self._tp, max_records, timeout_s))
+
+    async def position(self) -> int:
+        """Return the offset of the next fetch; past holes that hold no records."""
+        return int(await self._thread.run(self._thread.client.position(self._tp)))
+
+    async def start(self) -> int:
+        """Return the first offset there is."""
+        return int((await self._thread.run(self._thread.client.beginning_offsets([self._tp])))[self._tp])
+
+    async def end(self) -> int:
+        """Return the offset after the last committed record."""
+        return int((await self._thread.run(self._thread.client.end_offsets([self._tp])))[self._tp])
+
+    async def committed(self) -> int | None:
+        """Return the group's committed offset, None without one."""
+        offset = await self._thread.run(self._thread.client.committed(self._tp))
+        return None if offset is None else int(offset)
+
+    async def offset_at(self, start_ms: int) -> int:
+        """Return the first offset whose record is not older than a time; the end when there is none."""
+        found = (await self._thread.run(self._thread.client.offsets_for_times({self._tp: start_ms})))[self._tp]
+        return await self.end() if found is None else int(found.offset)
+
+    async def rejoin(self) -> None:
+        """Give every partition up and join the group again."""
+
+        async def rejoin() -> None:
+            self._thread.client._coordinator.request_rejoin()  # noqa: SLF001 - aiokafka has no public way
+
+        await self._thread.run(rejoin())
+
+
+class WorkerConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread of the aiokafka consumer, made with this project's settings."""
+
+    @property
+    def client(self) -> aiokafka.AIOKafkaConsumer:
+        """The aiokafka consumer."""
+        return self._ensure_consumer()
+
+    async def run(self, work: Awaitable[Any]) -> Any:
+        """Run a coroutine in the consumer's thread; cancelling here cancels it there."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.thread_loop))
+
+    async def fetch(self, tp: TopicPartition, max_records: int, timeout_s: float) -> list[Any]:
+        """Return fetched records of one partition."""
+        fetcher = self.client._fetcher  # noqa: SLF001 - getmany() would refuse a second waiter
+        with fetcher._subscriptions.fetch_context():  # noqa: SLF001
+            found = await fetcher.fetched_records([tp], timeout=timeout_s, max_records=max_records)
+        return list(found.get(tp, ()))
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        conf, settings = self.app.conf, transport.settings
+        self._assignor = RoundRobinPartitionAssignor
+        return aiokafka.AIOKafkaConsumer(
+            client_id=conf.broker_client_id,
+            group_id=settings.group_worker,
+            bootstrap_servers=settings.bootstrap_servers,
+            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            max_poll_interval_ms=24 * 60 * 60 * 1000,
+            max_partition_fetch_bytes=1024 * 1024,
+            fetch_max_wait_ms=100,
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            session_timeout_ms=int(settings.session_timeout_s * 1000),
+            rebalance_timeout_ms=int(settings.rebalance_timeout_s * 1000),
+            heartbeat_interval_ms=int(settings.session_timeout_s * 1000 / 4),
+            metadata_max_age_ms=10_000,
+            **security_arguments(settings),
+        )
+
+
+class WorkerConsumer(driver.Consumer):
+    """Runs one runner an assigned partition, and commits what they applied as a hint for lag and retention."""
+
+    transport: "WorkerTransport"
+    _thread: WorkerConsumerThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._runners: dict[TP, asyncio.Task[None]] = {}
+        self._logs: dict[TP, PartitionLog] = {}
+        self._hinted: dict[TP, int] = {}
+        self.was_assigned = asyncio.Event()
+
+    def _new_consumer_thread(self) -> WorkerConsumerThread:
+        return WorkerConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def perform_seek(self) -> None:
+        """Start the runners of what is assigned; each seeks to its watermark itself."""
+        for tp in self.assignment():
+            if tp not in self._runners:
+                self._logs[tp] = PartitionLog(self._thread, tp)
+                self._runners[tp] = self.add_future(self.transport.run_partition(self._logs[tp]))
+        self.was_assigned.set()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """End the runners of what is revoked, then tell Faust."""
+        await self._end_runners(revoked)
+        await super().on_partitions_revoked(revoked)
+
+    async def on_stop(self) -> None:
+        """End every runner and commit what was applied."""
+        await self._end_runners(set(self._runners))
+        await super().on_stop()
+
+    async def wait_until_claimed(self) -> None:
+        """Return once the first assignment is known and each of its partitions was claimed."""
+        await self.was_assigned.wait()
+        for partition in list(self._logs.values()):
+            await partition.claimed.wait()
+
+    async def _end_runners(self, tps: Iterable[TP]) -> None:
+        ending = [self._runners.pop(tp) for tp in tps if tp in self._runners]
+        for runner in ending:
+            runner.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        await self.commit()
+        for tp in tps:
+            self._logs.pop(tp, None)
+            self._hinted.pop(tp, None)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        while not (self.should_stop or fetcher.should_stop):
+            await self.sleep(1.0)
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002 - Faust's
+        """Commit the applied offsets that Kafka does not know yet."""
+        offsets = {
+            tp: partition.applied
+            for tp, partition in self._logs.items()
+            if partition.applied is not None and self._hinted.get(tp) != partition.applied
+        }
+        if not offsets:
+            return False
+        done = await self._thread.commit(offsets)
+        if done:
+            self._hinted.update(offsets)
+        return bool(done)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Leave Faust's stream watchdog out: there is no stream."""
+
+
+class WorkerProducer(driver.Producer):
+    """Faust's producer with this project's security and acknowledgement."""
+
+    transport: "WorkerTransport"
+
+    def _settings_auth(self) -> Mapping[str, Any]:
+        return security_arguments(self.transport.settings)
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all"}
+
+
+class WorkerTransport(driver.Transport):
+    """The transport of the worker app.
+
+    Args:
+        settings: where the broker is.
+        run_partition: runs for as long as a partition is assigned.
+    """
+
+    Consumer: ClassVar[type[WorkerConsumer]] = WorkerConsumer
+    Producer: ClassVar[type[WorkerProducer]] = WorkerProducer
+
+    def __init__(self, *args: Any, settings: Settings, run_partition: RunPartition, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.settings = settings
+        self.run_partition = run_partition
