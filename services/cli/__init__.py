@@ -1,0 +1,1 @@
+"""The command `streamrec`: the one place where the folders of services meet."""

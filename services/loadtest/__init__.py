@@ -1,0 +1,1 @@
+"""Load on the bus; replaying a real log is its simplest mode."""

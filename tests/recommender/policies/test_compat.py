@@ -82,9 +82,7 @@ def test_first_step_takes_the_first_candidate_in_the_given_order(name, catalogue
 
 def test_first_step_scores_every_item_zero(catalogue_of, profile_of):
     catalogue = catalogue_of([[1.0], [-2.0]])
-    scores = score_compat(
-        np.arange(2), profile_of(catalogue, []), catalogue, StatisticsView.empty(2), PolicySettings()
-    )
+    scores = score_compat(np.arange(2), profile_of(catalogue, []), catalogue, StatisticsView.empty(2), PolicySettings())
     assert scores.score.tolist() == [0.0, 0.0]
 
 
@@ -94,7 +92,7 @@ def test_item_chosen_first_looks_newer_than_an_unseen_one(catalogue_of, profile_
     profile = profile_of(catalogue, [(0, 4.0)])
     scores = score_compat(np.arange(2), profile, catalogue, StatisticsView.empty(2), PolicySettings())
     np.testing.assert_allclose(scores.relevance, [4.0, 4.0])
-    np.testing.assert_allclose(scores.novelty, [1 - math.exp(-2 / 200), 1 - math.exp(-1 / 200)], rtol=1e-15)
+    np.testing.assert_allclose(scores.novelty, [1 - math.exp(-2 / 200), 1 - math.exp(-1 / 200)], rtol=1e-12)
     np.testing.assert_allclose(scores.bonus, [math.sqrt(2 * math.log2(3) / 2), 0.0], rtol=1e-15)
 
 

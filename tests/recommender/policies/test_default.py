@@ -36,7 +36,7 @@ def test_one_rating_corrects_items_alike_by_a_quarter_of_the_surprise(world, pro
     profile = profile_of(catalogue, [(0, 5.0)])
     np.testing.assert_allclose(taste(profile, catalogue, statistics, SETTINGS), [0.375, 0.0], rtol=1e-15)
     scores = score_default(ALL, profile, catalogue, statistics, SETTINGS)
-    np.testing.assert_allclose(scores.relevance, MEANS + [0.375, 0.0, 0.375, 0.0], rtol=1e-15)
+    np.testing.assert_allclose(scores.relevance, MEANS + np.array([0.375, 0.0, 0.375, 0.0]), rtol=1e-15)
 
 
 def test_repeated_ratings_weigh_by_their_count(world, profile_of):
@@ -51,7 +51,7 @@ def test_item_rated_last_scores_zero_and_recovers_with_each_interaction(world, p
     # t = 3: i0 was rated at index 0, two interactions ago; i1 at index 2, none.
     catalogue, statistics = world
     scores = score_default(ALL, profile_of(catalogue, [(0, 5.0), (1, 4.0), (1, 4.0)]), catalogue, statistics, SETTINGS)
-    assert scores.novelty.tolist() == [1.0 - math.exp(-2 / 200), 0.0, 1.0, 1.0]
+    np.testing.assert_allclose(scores.novelty, [1.0 - math.exp(-2 / 200), 0.0, 1.0, 1.0], rtol=1e-12)
     assert scores.score[1] == 0.0
 
 

@@ -148,7 +148,7 @@ def test_what_was_adopted_is_watched_and_ended_after_the_children(tmp_path):
             order.append("asked")
 
         def stop(self, timeout_s=10.0):
-            order.append(child.returncode)
+            order.append((child.returncode, timeout_s > 0))
 
     with Supervisor(tmp_path) as supervisor:
         supervisor.adopt(Engine())
@@ -158,7 +158,7 @@ def test_what_was_adopted_is_watched_and_ended_after_the_children(tmp_path):
         with pytest.raises(EngineError, match="the engine died"):
             supervisor.check()
         order.clear()
-    assert order == ["asked", 0]
+    assert order == ["asked", (0, True)]
 
 
 def test_a_line_still_being_written_is_read_when_it_is_whole(supervisor):

@@ -1,0 +1,166 @@
+"""The answer to one request: a pure function of the request, the state, the statistics, the catalogue and the seed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from recommender.catalogue import Catalogue
+from recommender.draws import Draws
+from recommender.filters import allowed_rows
+from recommender.ledger import ENTRY, Ledger, entries
+from recommender.policies import Policy, PolicySettings, Slate, SlateRequest
+from recommender.profile import Profile, build_profile
+from recommender.statistics import StatisticsView
+from schemas.events import (
+    ErrorView,
+    Recommendation,
+    RecommendationRequest,
+    RecommendedItem,
+    StateView,
+)
+from services.scorer.explain import explain
+from services.scorer.masks import MaskCache
+from services.scorer.routing import Routing
+from streams.store.reader import StateSnapshot
+
+import numpy as np
+
+NOTHING_RATED = np.empty(0, ENTRY)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """What every request of one micro-batch is answered from.
+
+    Attributes:
+        state: ledgers and watermarks.
+        topic: hash of the ratings topic's id, as ledgers name it.
+        catalogue: the items.
+        statistics: of all items, aligned with ``catalogue``.
+        statistics_to: per partition, the watermark up to which ``statistics`` include every event.
+    """
+
+    state: StateSnapshot
+    topic: int
+    catalogue: Catalogue
+    statistics: StatisticsView
+    statistics_to: Mapping[int, int]
+
+
+class Answerer:
+    """Answers requests; which others are in the batch makes no difference.
+
+    Args:
+        routing: the policies.
+        settings: their parameters.
+        seed: of every draw.
+    """
+
+    def __init__(self, routing: Routing, settings: PolicySettings, seed: int) -> None:
+        self._routing = routing
+        self._settings = settings
+        self._seed = seed
+        self._masks = MaskCache()
+
+    def check(self, request: RecommendationRequest) -> None:
+        """Refuse what no state can make answerable.
+
+        Raises:
+            RequestError: with the answer's code.
+        """
+        self._routing.policy_of(request)
+
+    def answer(self, request: RecommendationRequest, sight: Sight) -> Recommendation:
+        """Return the answer, its timing and ``ts_ms`` left to the caller.
+
+        Raises:
+            RequestError: the policy is unknown.
+        """
+        policy = self._routing.policy_of(request)
+        catalogue = sight.catalogue
+        profile = read_profile(request.user_id, sight.state.ledgers[request.user_id], catalogue)
+        rows = allowed_rows(
+            catalogue,
+            candidates=request.candidates,
+            exclude=request.exclude,
+            exclude_rows=profile.rows if request.exclude_seen else None,
+            allowed=self._masks.mask_of(request.filters, catalogue),
+        )
+        draws = Draws(self._seed, request.user_id, request.request_id)
+        asked = SlateRequest(k=request.k, rows=rows, epsilon=request.epsilon)
+        slate = policy.slate(asked, profile, catalogue, sight.statistics, draws)
+        answer = self._fill(request, policy, slate, sight)
+        answer.n_candidates = len(rows)
+        if request.explain:
+            answer.explanation = explain(
+                policy.name, self._settings, slate, profile, catalogue, sight.statistics, draws, request
+            )
+        return answer
+
+    def refuse(
+        self, request_id: str, user_id: str, code: str, message: str, sight: Sight | None = None
+    ) -> Recommendation:
+        """Return an answer without items; ``sight`` when the state was looked at."""
+        shown = message.encode(errors="replace").decode()
+        return Recommendation(
+            request_id=request_id,
+            user_id=user_id,
+            seed=self._seed,
+            state=StateView() if sight is None else view_state(user_id, sight),
+            error=ErrorView(code, shown),
+        )
+
+    def _fill(
+        self, request: RecommendationRequest, policy: Policy, slate: Slate, sight: Sight
+    ) -> Recommendation:
+        item_ids = sight.catalogue.item_ids
+        columns = zip(
+            slate.rows.tolist(),
+            slate.scores.tolist(),
+            slate.propensities.tolist(),
+            slate.explored.tolist(),
+            slate.parts,
+            strict=True,
+        )
+        return Recommendation(
+            request_id=request.request_id,
+            user_id=request.user_id,
+            policy=policy.name,
+            policy_version=policy.version,
+            model=sight.catalogue.embedding_label or None,
+            items=[
+                RecommendedItem(
+                    item_id=item_ids[row], score=score, propensity=propensity, explored=explored, parts=parts
+                )
+                for row, score, propensity, explored, parts in columns
+            ],
+            slate_propensity=slate.slate_propensity,
+            propensity_kind=slate.propensity_kind,
+            epsilon=slate.epsilon,
+            seed=self._seed,
+            state=view_state(request.user_id, sight),
+        )
+
+
+def read_profile(user_id: str, ledger: Ledger | None, catalogue: Catalogue) -> Profile:
+    """Return a user's profile; the ledger's mean serves when it was made with this catalogue's vectors, all of them."""
+    if ledger is None:
+        return build_profile(user_id, 0, np.zeros(catalogue.dim), NOTHING_RATED, catalogue)
+    is_current = (
+        ledger.embedding_id == catalogue.embedding_id and not ledger.unembedded and len(ledger.mean) == catalogue.dim
+    )
+    return build_profile(user_id, ledger.t, ledger.mean if is_current else None, entries(ledger), catalogue)
+
+
+def view_state(user_id: str, sight: Sight) -> StateView:
+    """Return how fresh an answer to a user is."""
+    ledger, shard = sight.state.ledgers.get(user_id), sight.state.view(user_id)
+    last = ledger.last if ledger is not None else None
+    is_of_this_log = last is not None and last.topic == sight.topic
+    return StateView(
+        t=0 if ledger is None else ledger.t,
+        partition=last.partition if last is not None and is_of_this_log else None,
+        offset=last.offset if last is not None and is_of_this_log else None,
+        applied_to={str(partition): offset for partition, offset in shard.watermarks.items()},
+        statistics_to={str(partition): offset for partition, offset in sight.statistics_to.items()},
+        watermark_age_ms=shard.age_ms,
+    )

@@ -1,0 +1,101 @@
+"""Why an answer is what it is: the exact arithmetic of every score, the draws, and the user's ratings behind it."""
+
+from typing import Any
+
+import numpy as np
+
+from recommender.arrays import Floats
+from recommender.catalogue import Catalogue
+from recommender.draws import Draws
+from recommender.policies import PolicySettings, Slate
+from recommender.policies.default import HALF_TRUST_T, taste
+from recommender.policies.scores import products_at
+from recommender.profile import Profile
+from recommender.statistics import StatisticsView, means_of_others
+from recommender.topk import top_k
+from schemas.codec import RATING_QUANTUM
+
+RATINGS_NAMED = 3
+
+
+def explain(
+    policy: str,
+    settings: PolicySettings,
+    slate: Slate,
+    profile: Profile,
+    catalogue: Catalogue,
+    statistics: StatisticsView,
+    draws: Draws,
+) -> dict[str, Any]:
+    """Return the explanation of a slate.
+
+    Per item: ``prior + personal = relevance`` and ``relevance * novelty + bonus (+ lift) = score``, each with the very
+    numbers that were added; ``ratings`` are the user's own that move ``personal`` most, and their shares of it.
+
+    Args:
+        policy: name of the policy.
+        settings: its parameters.
+        slate: what was shown.
+        profile: the user.
+        catalogue: the items.
+        statistics: of all items.
+        draws: the draws of the request.
+    """
+    is_compat = policy.endswith("_compat")
+    rows = slate.rows
+    theta = profile.theta if is_compat else taste(profile, catalogue, statistics, settings)
+    personal = products_at(rows, theta, catalogue)
+    prior = np.zeros(len(rows)) if is_compat else statistics.means(settings.k0, settings.prior)[rows]
+    weights = _weights(profile, statistics, settings, is_compat=is_compat)
+    items = []
+    for slot, row in enumerate(rows.tolist()):
+        parts = slate.parts[slot]
+        is_tried = policy == "ucb" and not parts["untried"]
+        items.append(
+            {
+                "item_id": catalogue.item_ids[row],
+                "score": float(slate.scores[slot]),
+                "prior": float(prior[slot]),
+                "personal": 0.0 if is_tried else float(personal[slot]),
+                **parts,
+                "ratings": [] if is_tried else _name_ratings(row, weights, profile, catalogue),
+            }
+        )
+    return {
+        "formula": "prior + personal = relevance; relevance * novelty + bonus = score"
+        + (" (an untried item's bonus is infinite: lift stands for it)" if policy.startswith("ucb") else ""),
+        "t": profile.t,
+        "global_mean": None if is_compat else statistics.global_mean(settings.prior),
+        "items": items,
+        "draws": {
+            "seed": draws.seed,
+            "epsilon": slate.epsilon,
+            "coins": [draws.uniform(slot) for slot in range(len(rows))] if slate.epsilon else [],
+        },
+    }
+
+
+def _weights(
+    profile: Profile, statistics: StatisticsView, settings: PolicySettings, *, is_compat: bool
+) -> Floats:
+    """Return w_j of theta = sum_j w_j x_j over the user's rated items, shape [S]."""
+    ratings = profile.sums / RATING_QUANTUM
+    if is_compat:
+        return np.asarray(ratings / max(profile.t, 1))
+    means = means_of_others(statistics, profile.rows, profile.counts, profile.sums, settings.k0, prior=settings.prior)
+    return np.asarray((ratings - profile.counts * means) / (profile.t + HALF_TRUST_T))
+
+
+def _name_ratings(row: int, weights: Floats, profile: Profile, catalogue: Catalogue) -> list[dict[str, Any]]:
+    shares = weights * products_at(profile.rows, catalogue.vectors[row], catalogue)
+    named = top_k(np.abs(shares), None, RATINGS_NAMED)
+    return [
+        {
+            "item_id": catalogue.item_ids[profile.rows[place]],
+            "rating": float(profile.sums[place] / RATING_QUANTUM / profile.counts[place]),
+            "count": int(profile.counts[place]),
+            "share": float(shares[place]),
+        }
+        for place in named.tolist()
+        if shares[place] != 0.0
+    ]

@@ -1,0 +1,256 @@
+"""The catalogue every process keeps in memory, fed by ``items`` and by the active release on ``models``."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import structlog
+
+from recommender.catalogue import Catalogue, CatalogueEntry, build_catalogue
+from recommender.embeddings.model import EmbeddingModel
+from recommender.ledger.batch import EmbeddedItems
+from schemas.codec import decode_release
+from schemas.errors import EventError, ModelError, StreamrecError
+from schemas.events import ModelRelease
+from streams import metrics
+from streams.bus.compacted import CompactedReader
+from streams.items import ItemTable, RecordPlace
+from streams.models.releases import embedding_id, load_release
+from streams.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+MIN_REBUILD_PAUSE_S = 0.05
+"""The catalogue is rebuilt at most this often; a large one at most half of the time."""
+RELEASE_RETRY_S = 10.0
+STOP_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CatalogueSnapshot:
+    """The catalogue at one moment, and its vectors as ledgers are folded with them: both of one release.
+
+    Attributes:
+        catalogue: the items, withdrawn ones included, and their vectors.
+        embedded: the items that have a vector, by ascending hash.
+        version: grows with every rebuild.
+    """
+
+    catalogue: Catalogue
+    embedded: EmbeddedItems
+    version: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """A release and its model, None for no vectors (D = 0)."""
+
+    release: ModelRelease | None
+    model: EmbeddingModel | None
+
+
+class ActiveRelease:
+    """Which release of one name is the newest on ``models``, and which one is live."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._place: RecordPlace | None = None
+        self._wanted: ModelRelease | None = None
+        self._refused: ModelRelease | None = None
+        self.live = Embedding(None, None)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the newest release is not the live one."""
+        return self._wanted != self.live.release
+
+    def apply(self, place: RecordPlace, key: bytes | None, value: bytes | None) -> bool:
+        """Take a record in; return whether it is of this name. A null value leaves the name without a release.
+
+        Raises:
+            EventError: the record breaks the contract; nothing changed.
+        """
+        if value is None:
+            release, name = None, (key or b"").decode(errors="replace")
+        else:
+            release = decode_release(value)
+            name = release.name
+        if name != self._name or (self._place is not None and not place.is_newer(self._place)):
+            return False
+        self._place, self._wanted = place, release
+        return True
+
+    def load(self) -> bool:
+        """Make the newest release live and return whether another one is now; a bad one is refused, and said once."""
+        wanted = self._wanted
+        if wanted == self.live.release:
+            return False
+        try:
+            self.live = Embedding(wanted, None if wanted is None else load_release(wanted))
+        except ModelError as error:
+            if wanted != self._refused:
+                metrics.RELEASES_REFUSED.inc()
+                live = self.live.release.label if self.live.release else None
+                log.warning("release.refused", release=wanted.label if wanted else None, live=live, why=str(error))
+            self._refused = wanted
+            return False
+        self._refused = None
+        log.info("release.live", release=wanted.label if wanted else None)
+        return True
+
+
+class LiveCatalogue:
+    """Reads ``items`` and ``models`` and keeps one immutable snapshot, swapped whole when either changes.
+
+    Args:
+        settings: where the broker is, the topics' names, and the name of the embedding.
+        admin: an admin client, used here only.
+
+    Raises:
+        ConfigurationError: a topic is missing.
+    """
+
+    def __init__(self, settings: Settings, admin: Any) -> None:
+        self._lock = threading.Lock()
+        self._table = ItemTable()
+        self._release = ActiveRelease(settings.embedding)
+        self._known_refused: set[str] = set()
+        self._changed = threading.Event()
+        self._stopping = threading.Event()
+        self._failure: BaseException | None = None
+        self._current = _build_snapshot([], self._release.live, 0)
+        self._readers = (
+            CompactedReader(settings, admin, settings.topic("items"), self._take_items),
+            CompactedReader(settings, admin, settings.topic("models"), self._take_releases),
+        )
+        self._builder = threading.Thread(target=self._rebuild_when_changed, name="catalogue builder", daemon=True)
+
+    @property
+    def current(self) -> CatalogueSnapshot:
+        """The live snapshot; empty before :meth:`wait_until_ready` returns."""
+        return self._current
+
+    @property
+    def embedded(self) -> EmbeddedItems:
+        """The item vectors to fold with."""
+        return self._current.embedded
+
+    def start(self) -> None:
+        """Begin to read."""
+        for reader in self._readers:
+            reader.start()
+
+    def wait_until_ready(self, timeout_s: float) -> None:
+        """Return once the snapshot holds everything that was in both topics at the start.
+
+        Raises:
+            StreamrecError: reading failed, or took longer than ``timeout_s``.
+        """
+        deadline = time.monotonic() + timeout_s
+        for reader in self._readers:
+            reader.wait_until_caught_up(max(0.0, deadline - time.monotonic()))
+        if self._builder.ident is None:
+            self._changed.clear()
+            self._release.load()
+            self._rebuild()
+            self._builder.start()
+
+    def check(self) -> None:
+        """Raise what ended a thread.
+
+        Raises:
+            StreamrecError: reading or building failed.
+        """
+        for reader in self._readers:
+            reader.check()
+        if self._failure is not None:
+            raise StreamrecError(f"the catalogue could not be built: {self._failure!r}") from self._failure
+
+    def stop(self) -> None:
+        """End the threads and their consumers."""
+        self._stopping.set()
+        self._changed.set()
+        for reader in self._readers:
+            reader.stop()
+        if self._builder.ident is not None:
+            self._builder.join(STOP_TIMEOUT_S)
+
+    def _take_items(self, records: list[Any]) -> None:
+        refused: Counter[str] = Counter()
+        example = ""
+        with self._lock:
+            for record in records:
+                try:
+                    self._table.apply(_place_of(record), record.key, record.value)
+                except EventError as error:
+                    refused[error.reason] += 1
+                    example = example or f"partition {record.partition} offset {record.offset}: {error.message}"
+        for reason, count in refused.items():
+            metrics.ITEMS_REFUSED.labels(reason).inc(count)
+        if refused:
+            log.warning("items.refused", count=refused.total(), reasons=dict(refused), example=example)
+        self._changed.set()
+
+    def _take_releases(self, records: list[Any]) -> None:
+        for record in records:
+            try:
+                with self._lock:
+                    is_ours = self._release.apply(_place_of(record), record.key, record.value)
+            except EventError as error:
+                metrics.RELEASES_REFUSED.inc()
+                log.warning("release.unreadable", partition=record.partition, offset=record.offset, why=error.message)
+                continue
+            if is_ours:
+                self._changed.set()
+
+    def _rebuild_when_changed(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                is_change = self._changed.wait(RELEASE_RETRY_S if self._release.is_behind else None)
+                if self._stopping.is_set():
+                    return
+                self._changed.clear()
+                started = time.monotonic()
+                if self._release.load() or is_change:
+                    self._rebuild()
+                self._stopping.wait(max(MIN_REBUILD_PAUSE_S, time.monotonic() - started))
+        except Exception as error:
+            self._failure = error
+            log.exception("catalogue.failed")
+
+    def _rebuild(self) -> None:
+        with self._lock:
+            entries, refused = self._table.entries()
+        for item_id in refused.keys() - self._known_refused:
+            metrics.ITEMS_REFUSED.labels("collision").inc()
+            log.warning("item.collides", item_id=item_id, with_item_id=refused[item_id])
+        self._known_refused = set(refused)
+        self._current = _build_snapshot(entries, self._release.live, self._current.version + 1)
+        size, version = self._current.catalogue.size, self._current.version
+        metrics.CATALOGUE_ITEMS.set(size)
+        metrics.CATALOGUE_VERSION.set(version)
+        log.debug("catalogue.rebuilt", items=size, version=version)
+
+
+def _build_snapshot(entries: Sequence[CatalogueEntry], embedding: Embedding, version: int) -> CatalogueSnapshot:
+    release, model = embedding.release, embedding.model
+    if release is None or model is None:
+        catalogue = build_catalogue(entries)
+    else:
+        catalogue = build_catalogue(entries, model.vectors_for, embedding_id(release), release.label)
+    return CatalogueSnapshot(catalogue, embedded_items(catalogue), version)
+
+
+def embedded_items(catalogue: Catalogue) -> EmbeddedItems:
+    """Return the items of a catalogue that have a vector, by ascending hash."""
+    rows = np.flatnonzero(catalogue.has_vector)
+    rows = rows[np.argsort(catalogue.hashes[rows])]
+    return EmbeddedItems(catalogue.embedding_id, catalogue.hashes[rows], catalogue.vectors[rows])
+
+
+def _place_of(record: Any) -> RecordPlace:
+    return RecordPlace(record.partition, record.offset, record.timestamp)

@@ -1,0 +1,137 @@
+"""The batch fold gives what the fold of one event gives, however the events are cut into batches."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recommender.ledger import EVENT, LastEvent, Ledger, apply_event, pack, unpack
+from recommender.ledger.batch import EmbeddedItems, EventBatch, LedgerWrite, StoredLedger, fold_batch
+from recommender.ledger.layout import FIXED_BYTES, PREFIX_BYTES, header_dtype
+
+TOPIC, PARTITION = 77, 3
+DIM = 3
+ITEMS = EmbeddedItems(
+    b"abcdefgh", np.arange(10, 20, dtype=np.uint64), np.random.default_rng(1).normal(size=(10, DIM))
+)
+
+
+def read(value: bytes | None, new_events: int, items: EmbeddedItems = ITEMS) -> StoredLedger | None:
+    """What the read script returns of a stored value."""
+    if value is None:
+        return None
+    ledger = unpack(value)
+    if ledger.embedding_id != items.embedding_id or len(ledger.tail) + new_events > 64:
+        return StoredLedger(value, is_whole=True)
+    size = header_dtype(items.dim).itemsize
+    return StoredLedger(value[:size] + value[size + 24 * len(ledger.base) :], is_whole=False)
+
+
+def write(value: bytes | None, change: LedgerWrite) -> bytes:
+    """What the commit script makes of a stored value."""
+    assert change.expected == (b"" if value is None else value[:PREFIX_BYTES])
+    if not change.is_append:
+        return change.head
+    return change.head + value[len(change.head) :] + change.tail
+
+
+def fold_in_batches(events, cuts, items: EmbeddedItems = ITEMS, users: int = 3) -> list[bytes | None]:
+    stored: list[bytes | None] = [None] * users
+    bounds = sorted({0, len(events), *(cut % (len(events) + 1) for cut in cuts)})
+    for start, end in zip(bounds, bounds[1:], strict=False):
+        part = events[start:end]
+        batch = EventBatch(
+            np.array([user for user, *_ in part], np.int64),
+            np.array([tuple(event) for _, *event in part], EVENT),
+            np.arange(start, end, dtype=np.uint64),
+        )
+        found = [read(stored[u], int((batch.users == u).sum()), items) for u in range(users)]
+        folded = fold_batch(batch, found, np.zeros(users, np.uint64), TOPIC, PARTITION, items)
+        for user, change in zip(folded.users, folded.writes, strict=True):
+            stored[user] = write(stored[user], change)
+    return stored
+
+
+def fold_one_by_one(events, items: EmbeddedItems = ITEMS, users: int = 3) -> list[Ledger]:
+    ledgers = [Ledger.empty(items.dim, embedding_id=items.embedding_id)] * users
+    for offset, (user, item, rating, event) in enumerate(events):
+        row = items.rows(np.array([item], np.uint64))[0]
+        ledgers[user] = apply_event(
+            ledgers[user],
+            item=item,
+            rating=rating,
+            event=event,
+            at=LastEvent(TOPIC, PARTITION, offset),
+            x=None if row < 0 else items.vectors[row],
+        )
+    return ledgers
+
+
+EVENTS = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(10, 19), st.integers(5000, 50000), st.integers(0, 40)), max_size=250
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(EVENTS, st.lists(st.integers(0, 250), max_size=12))
+def test_any_cut_into_batches_gives_the_bytes_of_one_event_at_a_time(events, cuts):
+    for value, ledger in zip(fold_in_batches(events, cuts), fold_one_by_one(events), strict=True):
+        if ledger.t == 0:
+            assert value is None
+            continue
+        found = unpack(value)
+        assert (found.t, found.last, found.unembedded) == (ledger.t, ledger.last, ledger.unembedded)
+        np.testing.assert_array_equal(found.mean, ledger.mean)
+        np.testing.assert_array_equal(found.base, ledger.base)
+        np.testing.assert_array_equal(found.tail, ledger.tail)
+
+
+def test_items_without_a_vector_are_counted_until_the_ledger_is_rewritten():
+    events = [(0, 10, 40000, 0), (0, 5, 30000, 0), (0, 5, 20000, 0)]
+    assert unpack(fold_in_batches(events, [1])[0]).unembedded == 2
+
+
+def test_another_embedding_of_another_size_is_taken_up_from_the_entries():
+    events = [(0, 10, 40000, 0), (0, 11, 30000, 0)]
+    value = fold_in_batches(events, [])[0]
+    newer = EmbeddedItems(b"newer..!", np.array([10, 11], np.uint64), np.array([[1.0, 0, 0, 0], [0, 1.0, 0, 0]]))
+    batch = EventBatch(np.zeros(1, np.int64), np.array([(10, 50000, 0)], EVENT), np.array([2], np.uint64))
+    folded = fold_batch(batch, [read(value, 1, newer)], np.zeros(1, np.uint64), TOPIC, PARTITION, newer)
+    ledger = unpack(write(value, folded.writes[0]))
+    assert ledger.embedding_id == b"newer..!"
+    np.testing.assert_allclose(ledger.mean, [(4 + 5) / 3, 3 / 3, 0, 0], atol=1e-15)
+
+
+def test_state_without_any_embedding_keeps_exact_counts():
+    none = EmbeddedItems(bytes(8), np.empty(0, np.uint64), np.empty((0, 0)))
+    ledger = unpack(fold_in_batches([(0, 10, 40000, 0), (0, 10, 30000, 0)], [1], none)[0])
+    assert (ledger.t, ledger.unembedded, len(ledger.mean)) == (2, 2, 0)
+
+
+def test_rev_grows_with_every_write_and_starts_where_it_is_told():
+    batch = EventBatch(np.zeros(1, np.int64), np.array([(10, 50000, 0)], EVENT), np.array([0], np.uint64))
+    first = fold_batch(batch, [None], np.array([123], np.uint64), TOPIC, PARTITION, ITEMS).writes[0].head
+    again = fold_batch(batch, [read(first, 1)], np.array([9], np.uint64), TOPIC, PARTITION, ITEMS)
+    assert [unpack(first).rev, unpack(write(first, again.writes[0])).rev] == [124, 125]
+
+
+def test_batch_of_repeats_writes_nothing():
+    batch = EventBatch(np.zeros(1, np.int64), np.array([(10, 50000, 8)], EVENT), np.array([0], np.uint64))
+    value = fold_batch(batch, [None], np.zeros(1, np.uint64), TOPIC, PARTITION, ITEMS).writes[0].head
+    folded = fold_batch(batch, [read(value, 1)], np.zeros(1, np.uint64), TOPIC, PARTITION, ITEMS)
+    assert (folded.writes, folded.applied.tolist()) == ([], [False])
+
+
+@pytest.mark.parametrize("seen", [10, 1000])
+def test_write_to_an_old_user_is_as_small_as_to_a_new_one(seen):
+    events = [(0, 100 + n, 40000, 0) for n in range(seen)]
+    value = fold_in_batches(events, [seen - 1])[0]
+    batch = EventBatch(np.zeros(1, np.int64), np.array([(10, 50000, 0)], EVENT), np.array([seen], np.uint64))
+    change = fold_batch(batch, [read(value, 1)], np.zeros(1, np.uint64), TOPIC, PARTITION, ITEMS).writes[0]
+    assert change.is_append
+    assert len(change.head) + len(change.tail) == FIXED_BYTES + 8 * DIM + 20
+
+
+def test_written_ledger_is_what_pack_writes():
+    value = fold_in_batches([(0, 10, 40000, 0)], [])[0]
+    assert pack(unpack(value)) == value

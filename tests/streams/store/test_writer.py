@@ -1,0 +1,255 @@
+"""The guarded scripts on a real store, and that each guard is needed: without it the same scenario goes wrong."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+from recommender.ledger import EVENT, unpack
+from recommender.ledger.batch import EmbeddedItems, EventBatch, fold_batch
+from schemas.errors import (
+    Fenced,
+    GenerationChanged,
+    OffsetMoved,
+    Refusal,
+    RevisionConflict,
+    StateMismatch,
+    StoreUnavailable,
+    TopicReplaced,
+)
+from streams.store import writer as module
+from streams.store.clients import make_async_client
+from streams.store.scripts import Script
+from streams.store.writer import DELTA, Claim, StateWriter, Watermark
+
+pytestmark = pytest.mark.integration
+
+NO_ITEMS = EmbeddedItems(bytes(8), np.empty(0, np.uint64), np.empty((0, 0)))
+TOPIC = "topic-1"
+
+
+@pytest.fixture
+def writer_of(store, make_settings):
+    settings = make_settings(redis_url=store.url)
+
+    @asynccontextmanager
+    async def make(scale="ratings 0.5 to 5, 1 shard(s)"):
+        client = make_async_client(settings)
+        try:
+            yield StateWriter(client, settings.namespace, 1, scale), client
+        finally:
+            await client.aclose()
+
+    return make
+
+
+async def apply(writer: StateWriter, claim: Claim, expected: int, users: list[str], before_commit=None) -> None:
+    """One event of item 5 for each user, committed as offsets ``expected`` to ``expected + len(users)``."""
+    stored = await writer.read(claim, users, [1] * len(users), NO_ITEMS)
+    end = expected + len(users)
+    batch = EventBatch(
+        np.arange(len(users)),
+        np.array([(5, 30000, 0)] * len(users), EVENT),
+        np.arange(expected, end, dtype=np.uint64),
+    )
+    folded = fold_batch(batch, stored, np.full(len(users), 1000, np.uint64), 1, 0, NO_ITEMS)
+    deltas = np.array([(5, len(users), 30000 * len(users))], DELTA)
+    if before_commit is not None:
+        await before_commit()
+    await writer.commit(claim, expected, end, users, folded.writes, deltas)
+
+
+async def ratings_of(client, claim: Claim, user: str) -> int:
+    value = await client.get(claim.keys.ledger(user))
+    return 0 if value is None else unpack(value).t
+
+
+def test_commit_writes_ledger_statistics_delta_and_watermark(writer_of):
+    async def scenario():
+        async with writer_of() as (writer, client):
+            claim, start = await writer.assign(0, TOPIC, 0, "me", 0)
+            await apply(writer, claim, start, ["u", "v"])
+            await apply(writer, claim, 2, ["u"])
+            mark = await writer.watermark(claim)
+            bucket = await client.hgetall(claim.keys.statistics(5))
+            deltas = await client.xrange(claim.keys.deltas)
+            return mark, await ratings_of(client, claim, "u"), bucket, deltas
+
+    mark, t, bucket, deltas = asyncio.run(scenario())
+    assert (mark.next_offset, mark.fence, mark.owner, t) == (3, 1, "me", 2)
+    item = (5).to_bytes(8, "little")
+    assert bucket == {item + b"c": b"3", item + b"s": b"90000"}
+    assert [entry_id for entry_id, _ in deltas] == [b"1-0", b"2-0"]
+    assert np.frombuffer(deltas[0][1][b"d"], DELTA).tolist() == [(5, 2, 60000)]
+
+
+def test_partition_without_watermark_is_told_not_started(writer_of):
+    async def scenario():
+        async with writer_of() as (writer, _):
+            return await writer.assign(0, TOPIC, 0, "me", None)
+
+    assert asyncio.run(scenario()) is None
+
+
+def test_taking_a_partition_again_keeps_the_offset_and_raises_the_fence(writer_of):
+    async def scenario():
+        async with writer_of() as (writer, _):
+            first, _ = await writer.assign(0, TOPIC, 0, "me", 7)
+            return first.fence, await writer.assign(0, TOPIC, 0, "you", 0)
+
+    fence, (claim, next_offset) = asyncio.run(scenario())
+    assert (fence, claim.fence, next_offset) == (1, 2, 7)
+
+
+def test_another_scale_or_topic_is_refused_naming_the_stored_one(writer_of):
+    async def scenario():
+        async with writer_of() as (writer, _):
+            await writer.assign(0, TOPIC, 0, "me", 0)
+            with pytest.raises(TopicReplaced, match="topic-1"):
+                await writer.assign(0, "topic-2", 0, "me", 0)
+        async with writer_of("ratings 1 to 10, 1 shard(s)") as (writer, _):
+            with pytest.raises(StateMismatch, match=r"ratings 0.5 to 5"):
+                await writer.assign(0, TOPIC, 0, "me", 0)
+
+    asyncio.run(scenario())
+
+
+def test_accepted_topic_keeps_ledgers_and_starts_anew(writer_of):
+    async def scenario():
+        async with writer_of() as (writer, client):
+            claim, start = await writer.assign(0, TOPIC, 0, "me", 0)
+            await apply(writer, claim, start, ["u"])
+            await writer.accept_topic(0, "topic-2")
+            assert await writer.assign(0, "topic-2", 0, "me", None) is None
+            claim, start = await writer.assign(0, "topic-2", 0, "me", 0)
+            await apply(writer, claim, start, ["u"])
+            return await ratings_of(client, claim, "u")
+
+    assert asyncio.run(scenario()) == 2
+
+
+def test_store_that_does_not_answer_is_told_from_one_that_refuses(store, make_settings):
+    settings = make_settings(redis_url="redis://127.0.0.1:1/0")
+
+    async def scenario():
+        client = make_async_client(settings)
+        try:
+            await StateWriter(client, settings.namespace, 1, "s").generation(0)
+        finally:
+            await client.aclose()
+
+    with pytest.raises(StoreUnavailable):
+        asyncio.run(scenario())
+
+
+def test_clients_never_send_a_call_twice(make_settings):
+    client = make_async_client(make_settings())
+    retry = client.connection_pool.connection_kwargs["retry"]
+    assert retry.get_retries() == 0
+
+
+async def same_batch_twice(writer, client):
+    claim, start = await writer.assign(0, TOPIC, 0, "me", 0)
+    await apply(writer, claim, start, ["u"])
+    await apply(writer, claim, start, ["u"])
+    return await ratings_of(client, claim, "u") == 1
+
+
+async def zombie_goes_on(writer, client):
+    claim, start = await writer.assign(0, TOPIC, 0, "me", 0)
+    await writer.assign(0, TOPIC, 0, "you", None)
+    await apply(writer, claim, start, ["u"])
+    return await ratings_of(client, claim, "u") == 0
+
+
+async def fence_given_twice_by_a_store_that_lost_it(writer, client):
+    mine, start = await writer.assign(0, TOPIC, 0, "me", 0)
+    yours = Claim(mine.keys, mine.watermark, mine.fence, "you")
+    await client.set(mine.watermark, f"0 {mine.fence} you 0")
+    await apply(writer, yours, start, [])
+    await apply(writer, mine, start, ["u"])
+    return await ratings_of(client, mine, "u") == 0
+
+
+async def another_partition_writes_the_user_in_between(writer, client):
+    mine, start = await writer.assign(0, TOPIC, 0, "me", 0)
+    yours, _ = await writer.assign(0, TOPIC, 1, "you", 0)
+    await apply(writer, mine, start, ["u"], before_commit=lambda: apply(writer, yours, 0, ["u"]))
+    return await ratings_of(client, mine, "u") == 2
+
+
+async def generation_is_flipped_in_between(writer, client):
+    claim, start = await writer.assign(0, TOPIC, 0, "me", 0)
+    await apply(writer, claim, start, ["u"], before_commit=lambda: client.set(claim.keys.live_generation, 2))
+    return await ratings_of(client, claim, "u") == 0
+
+
+GUARDS = {
+    "OFFSET": (same_batch_twice, OffsetMoved, "if next_offset ~= ARGV[4] or fence ~= ARGV[2] then", "if false then"),
+    "FENCE": (zombie_goes_on, Fenced, "if tonumber(fence) > tonumber(ARGV[2]) or", "if"),
+    "OWNER": (
+        fence_given_twice_by_a_store_that_lost_it,
+        Fenced,
+        "or (fence == ARGV[2] and owner ~= ARGV[3]) then",
+        "then",
+    ),
+    "REV": (
+        another_partition_writes_the_user_in_between,
+        RevisionConflict,
+        "if #conflicts > 1 then return conflicts end",
+        "",
+    ),
+    "GEN": (
+        generation_is_flipped_in_between,
+        GenerationChanged,
+        "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'GEN'} end",
+        "",
+    ),
+}
+
+
+async def outcome(writer_of, scenario) -> tuple[bool, type[Refusal] | None]:
+    """Whether the state stayed right, and which refusal was seen."""
+    refusal = None
+
+    async with writer_of() as (writer, client):
+        original = writer.commit
+
+        async def commit(*arguments):
+            nonlocal refusal
+            try:
+                await original(*arguments)
+            except Refusal as error:
+                refusal = type(error)
+
+        with patch.object(writer, "commit", commit):
+            return await scenario(writer, client), refusal
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_each_guard_refuses_what_would_corrupt_state(guard, writer_of):
+    scenario, refusal, _, _ = GUARDS[guard]
+    is_right, seen = asyncio.run(outcome(writer_of, scenario))
+    assert seen is refusal
+    # A conflict is the only refusal after which the refused event is still to be applied.
+    assert is_right or refusal is RevisionConflict
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_without_a_guard_the_state_goes_wrong(guard, writer_of):
+    scenario, _, line, replacement = GUARDS[guard]
+    mutant = Script("commit")
+    assert line in mutant.body
+    mutant.body = mutant.body.replace(line, replacement)
+    mutant.sha = "0" * 40
+    if guard == "FENCE":
+        mutant.body = mutant.body.replace("or fence ~= ARGV[2] then", "then")
+    with patch.object(module, "COMMIT", mutant):
+        is_right, seen = asyncio.run(outcome(writer_of, scenario))
+    assert (is_right, seen) == (False, None)
+
+
+def test_watermark_is_read_as_it_is_written():
+    assert Watermark.parse(b"12 3 me 99") == Watermark(12, 3, "me", 99)

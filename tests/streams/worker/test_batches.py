@@ -1,0 +1,76 @@
+"""From fetched records to what each shard commits."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recommender.hashing import hash_id, shard_of
+from recommender.ledger import EVENT
+from recommender.ledger.batch import EventBatch
+from schemas.codec import RatingDecoder
+from streams.worker.batches import DecodedEvent, cut_events, decode_records, statistics_deltas
+from tests.streams.worker.memory import MemoryRecord, rating
+
+DECODER = RatingDecoder(0.5, 5.0)
+
+
+def test_bad_records_are_told_apart_with_their_reason():
+    events, bad = decode_records([rating(0), MemoryRecord(1, b"{"), MemoryRecord(2, None), rating(3)], DECODER, 1)
+    assert [event.offset for event in events] == [0, 3]
+    assert [(fault.record.offset, fault.reason) for fault in bad] == [(1, "not_json"), (2, "empty_value")]
+
+
+def test_event_is_reduced_to_hashes_and_integers():
+    (event,), _ = decode_records([rating(7, "u", "i", 3.5, "e")], DECODER, 5)
+    assert event == DecodedEvent(7, "u", shard_of("u", 5), hash_id("i"), 35000, hash_id("e"))
+
+
+def event(offset: int, user: str, shard: int = 0) -> DecodedEvent:
+    return DecodedEvent(offset, user, shard, 1, 10000, 0)
+
+
+def test_batch_of_few_users_is_one_cut_to_its_end():
+    (cut,) = cut_events([event(3, "a"), event(4, "b"), event(5, "a")], 9, [0])
+    assert cut.end == 9
+    assert cut.parts[0].user_ids == ["a", "b"]
+    assert cut.parts[0].events.users.tolist() == [0, 1, 0]
+    assert cut.parts[0].events.offsets.tolist() == [3, 4, 5]
+
+
+def test_one_user_too_many_begins_a_new_cut_at_its_offset():
+    cuts = list(cut_events([event(0, "a"), event(1, "b"), event(2, "a"), event(3, "c")], 4, [0], most=2))
+    assert [(cut.end, cut.parts[0].user_ids) for cut in cuts] == [(3, ["a", "b"]), (4, ["c"])]
+
+
+def test_events_below_a_shards_watermark_are_left_out_for_that_shard_only():
+    (cut,) = cut_events([event(0, "a", 0), event(1, "b", 1), event(2, "a", 0)], 3, [2, 0])
+    assert {shard: part.events.offsets.tolist() for shard, part in cut.parts.items()} == {0: [2], 1: [1]}
+
+
+def test_batch_without_events_still_has_an_end():
+    (cut,) = cut_events([], 12, [4])
+    assert (cut.end, cut.parts) == (12, {})
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 1)), max_size=60), st.integers(1, 3))
+def test_cuts_keep_every_event_once_in_order_and_within_the_bound(pairs, most):
+    events = [event(offset, f"u{user}", shard) for offset, (user, shard) in enumerate(pairs)]
+    cuts = list(cut_events(events, len(events), [0, 0], most))
+    assert cuts[-1].end == len(events)
+    seen = []
+    previous = 0
+    for cut in cuts:
+        for part in cut.parts.values():
+            assert len(part.user_ids) <= most
+            offsets = part.events.offsets.tolist()
+            assert offsets == sorted(offsets)
+            assert all(previous <= offset < cut.end for offset in offsets)
+            seen += offsets
+        previous = cut.end
+    assert sorted(seen) == list(range(len(events)))
+
+
+def test_statistics_count_applied_events_only():
+    records = np.array([(5, 10000, 0), (6, 20000, 0), (5, 30000, 1)], EVENT)
+    batch = EventBatch(np.zeros(3, np.int64), records, np.arange(3, dtype=np.uint64))
+    assert statistics_deltas(batch, np.array([True, True, False])).tolist() == [(5, 1, 10000), (6, 1, 20000)]

@@ -1,0 +1,491 @@
+"""The worker's topology on a log in memory, driven by hand, and a real store."""
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from aiokafka.errors import NoOffsetForPartitionError
+from redis import exceptions
+
+from recommender.ledger import entries, unpack
+from recommender.ledger.batch import EmbeddedItems
+from schemas.codec import RatingDecoder
+from schemas.errors import (
+    EventsLost,
+    LogTooShort,
+    PartitionLost,
+    StateMismatch,
+    StateMissing,
+    StoreUnavailable,
+    TopicReplaced,
+)
+from streams.store.clients import make_async_client
+from streams.store.keys import ShardKeys
+from streams.store.writer import StateWriter
+from streams.worker import apply as apply_module
+from streams.worker import runner as runner_module
+from streams.worker.apply import BatchApplier
+from streams.worker.claim import Claimer
+from streams.worker.runner import PartitionRunner
+from tests.streams.worker.memory import MemoryLog, MemoryRecord, rating
+
+pytestmark = pytest.mark.integration
+
+NO_ITEMS = EmbeddedItems(bytes(8), np.empty(0, np.uint64), np.empty((0, 0)))
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch):
+    monkeypatch.setattr(apply_module, "STORE_RETRY_S", 0.001)
+    monkeypatch.setattr(runner_module, "RETRY_S", 0.001)
+
+
+@pytest.fixture
+def bench(store, make_settings):
+    """A maker of workers on one store; what they did is seen through its fields."""
+    settings = make_settings(redis_url=store.url)
+
+    @asynccontextmanager
+    async def make(shards=1, topic_id="T1", scale="scale", **claimer):
+        client = make_async_client(settings)
+        seen = SimpleNamespace(client=client, letters=[], failures=[], batches=[], send=None)
+        writer = StateWriter(client, settings.namespace, shards, scale)
+
+        async def send(letters):
+            if seen.send is not None:
+                await seen.send(letters)
+            seen.letters += letters
+
+        async def current_topic_id():
+            return topic_id
+
+        applier = BatchApplier(writer, RatingDecoder(0.5, 5), send, lambda: NO_ITEMS)
+        seen.writer = writer
+        seen.keys = ShardKeys(settings.namespace, 0)
+        seen.runner = PartitionRunner(
+            Claimer(writer, "ratings", current_topic_id, **claimer),
+            applier,
+            lambda session, done, seconds: seen.batches.append(done),
+            seen.failures.append,
+        )
+        try:
+            yield seen
+        finally:
+            await client.aclose()
+
+    return make
+
+
+async def run_until(seen, log, condition, timeout_s=10.0):
+    """Run the partition until a condition holds or it ended by itself, then cancel it."""
+    task = asyncio.create_task(seen.runner.run(log))
+    async with asyncio.timeout(timeout_s):
+        while not task.done() and not condition():
+            await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def applied_to(seen, log, offset):
+    await run_until(seen, log, lambda: log.applied == offset)
+    assert seen.failures == []
+    assert log.applied == offset
+
+
+async def counts(seen, user="u"):
+    value = await seen.client.get(seen.keys.ledger(user))
+    return 0 if value is None else unpack(value).t
+
+
+def test_records_are_applied_once_and_the_watermark_follows(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0, item="a"), rating(1, item="b"), rating(2, item="a"))
+        async with bench() as seen:
+            await applied_to(seen, log, 3)
+            ledger = unpack(await seen.client.get(seen.keys.ledger("u")))
+            return [tuple(entry)[1:] for entry in sorted(entries(ledger).tolist(), key=lambda entry: -entry[1])]
+
+    assert asyncio.run(scenario()) == [(2, 2, 80000), (1, 1, 40000)]
+
+
+def test_second_worker_goes_on_where_the_first_one_was(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0), rating(1))
+        async with bench() as seen:
+            await applied_to(seen, log, 2)
+        log.add(rating(2))
+        log.read_from, log.applied = 0, None
+        async with bench() as seen:
+            await applied_to(seen, log, 3)
+            return log.seeks, await counts(seen)
+
+    assert asyncio.run(scenario()) == ([0, 2], 3)
+
+
+async def store_goes_back(bench) -> int:
+    """The store comes back without its newest writes; Kafka's position is ahead of the state."""
+    log = MemoryLog()
+    log.add(rating(0), rating(1))
+    async with bench() as seen:
+        await applied_to(seen, log, 2)
+        kept = {key: await seen.client.dump(key) for key in await seen.client.keys(f"{seen.keys.root}*")}
+        log.add(rating(2), rating(3))
+        await applied_to(seen, log, 4)
+        await seen.client.delete(*await seen.client.keys(f"{seen.keys.root}*"))
+        for key, value in kept.items():
+            await seen.client.restore(key, 0, value)
+        log.add(rating(4))
+        log.applied = None
+        await applied_to(seen, log, 5)
+        return await counts(seen)
+
+
+def test_state_that_went_back_is_repaired_by_the_seek(bench):
+    assert asyncio.run(store_goes_back(bench)) == 5
+
+
+def test_without_the_seek_events_would_be_lost(bench):
+    async def no_seek(self, offset):
+        pass
+
+    with patch.object(MemoryLog, "seek", no_seek):
+        assert asyncio.run(store_goes_back(bench)) < 5
+
+
+def test_store_going_back_under_a_running_worker_begins_a_new_session(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0), rating(1))
+        async with bench() as seen:
+            original = seen.writer.commit
+            broken = False
+
+            async def commit(claim, expected, new, *rest):
+                nonlocal broken
+                if not broken and new == 4:
+                    broken = True
+                    mark = (await seen.client.get(claim.watermark)).split(b" ", 1)[1]
+                    await seen.client.delete(seen.keys.ledger("u"))
+                    await seen.client.set(claim.watermark, b"0 " + mark)
+                await original(claim, expected, new, *rest)
+
+            with patch.object(seen.writer, "commit", commit):
+                await run_until(seen, log, lambda: log.applied == 2)
+                log.add(rating(2), rating(3))
+                await applied_to(seen, log, 4)
+            return await counts(seen), log.seeks
+
+    assert asyncio.run(scenario()) == (4, [0, 2, 0])
+
+
+@pytest.mark.parametrize("was_written", [True, False])
+def test_lost_reply_is_resolved_by_the_watermark(bench, was_written):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0), rating(1))
+        async with bench() as seen:
+            original = seen.writer.commit
+            lost = False
+
+            async def commit(*arguments):
+                nonlocal lost
+                if not lost and was_written:
+                    await original(*arguments)
+                if not lost:
+                    lost = True
+                    raise StoreUnavailable("the reply was lost")
+                await original(*arguments)
+
+            with patch.object(seen.writer, "commit", commit):
+                await applied_to(seen, log, 2)
+            return await counts(seen), len(log.seeks)
+
+    assert asyncio.run(scenario()) == (2, 1)
+
+
+def test_store_that_is_away_holds_the_partition_and_loses_nothing(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0), rating(1))
+        async with bench() as seen:
+            original = seen.client.evalsha
+            away = 20
+
+            async def evalsha(*arguments):
+                nonlocal away
+                away -= 1
+                if away > 0:
+                    raise exceptions.ConnectionError("away")
+                return await original(*arguments)
+
+            with patch.object(seen.client, "evalsha", evalsha):
+                await applied_to(seen, log, 2)
+            return await counts(seen)
+
+    assert asyncio.run(scenario()) == 2
+
+
+def test_bad_record_reaches_the_dead_letters_before_the_watermark_passes_it(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0), MemoryRecord(1, b"\xff", b"k"), rating(2))
+        marks = []
+        async with bench() as seen:
+
+            async def send(letters):
+                marks.append(await seen.client.get(seen.keys.watermark("T1", 0)))
+
+            seen.send = send
+            await applied_to(seen, log, 3)
+            (letter,) = seen.letters
+            return int(marks[0].split()[0]), letter.key, letter.value, dict(letter.headers)
+
+    mark, key, value, headers = asyncio.run(scenario())
+    assert (mark, key, value) == (0, b"T1/0/1", b"\xff")
+    assert headers["streamrec-reason"] == b"not_utf8"
+    assert headers["streamrec-key"] == b"k"
+
+
+def test_dead_letter_that_cannot_be_sent_stops_the_worker_before_the_watermark(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(MemoryRecord(0, b"\xff"))
+        async with bench() as seen:
+
+            async def send(letters):
+                raise RuntimeError("the broker refuses")
+
+            seen.send = send
+            await run_until(seen, log, lambda: False)
+            return seen.failures, await seen.client.get(seen.keys.watermark("T1", 0))
+
+    failures, mark = asyncio.run(scenario())
+    assert repr(failures) == "[RuntimeError('the broker refuses')]"
+    assert mark.startswith(b"0 ")
+
+
+def test_watermark_moves_over_a_hole_at_the_end_of_the_log(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0))
+        log.end_offset = 5
+        async with bench() as seen:
+            await applied_to(seen, log, 5)
+            return await seen.client.get(seen.keys.watermark("T1", 0))
+
+    assert asyncio.run(scenario()).startswith(b"5 ")
+
+
+def test_idle_watermark_says_that_the_end_of_the_log_was_reached(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0))
+        async with bench() as seen:
+            await applied_to(seen, log, 1)
+            key = seen.keys.watermark("T1", 0)
+            before = await seen.client.get(key)
+            await seen.client.set(key, b" ".join([*before.split()[:3], b"0"]))
+            task = asyncio.create_task(seen.runner.run(log))
+            async with asyncio.timeout(10):
+                while int((await seen.client.get(key)).split()[3]) == 0:
+                    await asyncio.sleep(0)
+            task.cancel()
+            return (await seen.client.get(key)).split()[0]
+
+    assert asyncio.run(scenario()) == b"1"
+
+
+def test_error_raised_once_for_a_new_group_is_no_failure(bench):
+    async def scenario():
+        log = MemoryLog(fetch_errors=[NoOffsetForPartitionError({})])
+        log.add(rating(0))
+        async with bench() as seen:
+            await applied_to(seen, log, 1)
+            return await counts(seen)
+
+    assert asyncio.run(scenario()) == 1
+
+
+def test_fenced_three_times_ends_the_worker_and_never_before(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0))
+        async with bench() as seen, bench() as other:
+            original = seen.writer.read
+
+            async def read(*arguments):
+                await other.writer.assign(0, "T1", 0, "other", None)
+                return await original(*arguments)
+
+            with patch.object(seen.writer, "read", read):
+                for _ in range(3):
+                    await run_until(seen, log, lambda: False)
+            return log.rejoins, seen.failures, await counts(seen)
+
+    rejoins, (failure,), count = asyncio.run(scenario())
+    assert (rejoins, count) == (2, 0)
+    assert isinstance(failure, PartitionLost)
+
+
+def failure_of(bench, log, **options):
+    async def scenario():
+        async with bench(**options) as seen:
+            await run_until(seen, log, lambda: False)
+            return seen.failures
+
+    (failure,) = asyncio.run(scenario())
+    return failure
+
+
+def apply_all(bench, log, **options):
+    async def scenario():
+        async with bench(**options) as seen:
+            await applied_to(seen, log, log.end_offset)
+
+    asyncio.run(scenario())
+
+
+def test_log_that_starts_after_the_watermark_halts_naming_both(bench):
+    log = MemoryLog()
+    log.add(rating(0))
+    apply_all(bench, log)
+    log.start_offset = log.end_offset = 9
+    failure = failure_of(bench, log)
+    assert isinstance(failure, EventsLost)
+    assert "starts at offset 9" in str(failure)
+    assert "8 events were removed" in str(failure)
+
+
+def test_log_cut_under_a_running_worker_halts(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0))
+        async with bench() as seen:
+            await applied_to(seen, log, 1)
+            original = log.fetch
+
+            async def fetch(max_records, timeout_s):
+                log.start_offset = log.end_offset = 50
+                return await original(max_records, timeout_s)
+
+            with patch.object(log, "fetch", fetch):
+                await run_until(seen, log, lambda: False)
+            return seen.failures
+
+    assert isinstance(asyncio.run(scenario())[0], EventsLost)
+
+
+def test_log_that_ends_before_the_watermark_halts_naming_both(bench):
+    log = MemoryLog()
+    log.add(rating(0), rating(1))
+    apply_all(bench, log)
+    log.end_offset = 1
+    failure = failure_of(bench, log)
+    assert isinstance(failure, LogTooShort)
+    assert "ends at offset 1" in str(failure)
+    assert "up to 2" in str(failure)
+
+
+def test_topic_made_again_halts_and_says_how_to_go_on(bench):
+    log = MemoryLog()
+    log.add(rating(0))
+    apply_all(bench, log)
+    failure = failure_of(bench, MemoryLog(), topic_id="T2")
+    assert isinstance(failure, TopicReplaced)
+    assert "--accept-topic-id T2" in str(failure)
+
+
+def test_topic_made_again_can_be_accepted(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0))
+        async with bench() as seen:
+            await applied_to(seen, log, 1)
+        again = MemoryLog(committed_offset=1)
+        again.add(rating(0), rating(1))
+        async with bench(topic_id="T2", accepted_topic_id="T2") as seen:
+            await applied_to(seen, again, 2)
+            return await counts(seen)
+
+    assert asyncio.run(scenario()) == 3
+
+
+def test_committed_offsets_without_a_watermark_halt(bench):
+    failure = failure_of(bench, MemoryLog(committed_offset=4, end_offset=9))
+    assert isinstance(failure, StateMissing)
+    assert "committed offset 4" in str(failure)
+
+
+def test_another_rating_scale_halts(bench):
+    log = MemoryLog()
+    log.add(rating(0))
+    apply_all(bench, log)
+    assert isinstance(failure_of(bench, log, scale="another"), StateMismatch)
+
+
+@pytest.mark.parametrize(("start_ms", "expected"), [(None, 3), (20, 2), (99, 0)])
+def test_unknown_partition_starts_where_it_is_told(bench, start_ms, expected):
+    async def scenario():
+        log = MemoryLog()
+        for offset, record in enumerate([rating(0), rating(1), rating(2)]):
+            record.timestamp = 10 * (offset + 1)
+            log.add(record)
+        async with bench(start_ms=start_ms) as seen:
+            await applied_to(seen, log, 3)
+            return await counts(seen)
+
+    assert asyncio.run(scenario()) == expected
+
+
+def test_two_shards_give_the_ledgers_of_one(bench):
+    async def scenario(shards):
+        log = MemoryLog()
+        log.add(*(rating(n, user=f"u{n % 7}", item=f"i{n % 5}") for n in range(40)))
+        async with bench(shards=shards, scale=f"{shards}") as seen:
+            keys = [ShardKeys(seen.keys.namespace, shard) for shard in range(shards)]
+            await applied_to(seen, log, 40)
+            found = {}
+            for shard in keys:
+                async for key in seen.client.scan_iter(shard.ledger_pattern()):
+                    found[shard.user_of(key.decode())] = entries(unpack(await seen.client.get(key))).tolist()
+            await seen.client.delete(*[key async for key in seen.client.scan_iter(f"{{{seen.keys.namespace}:*")])
+            return found
+
+    one, two = asyncio.run(scenario(1)), asyncio.run(scenario(2))
+    assert len(one) == 7
+    assert one == two
+
+
+def test_user_in_two_partitions_is_counted_exactly(bench):
+    async def scenario():
+        logs = [MemoryLog(partition=0), MemoryLog(partition=1)]
+        for log in logs:
+            log.add(*(rating(n, user=f"u{n % 3}") for n in range(30)))
+        async with bench() as seen:
+            original = log.fetch
+            for log in logs:
+
+                async def one_at_a_time(max_records, timeout_s, log=log):
+                    return await MemoryLog.fetch(log, 1, timeout_s)
+
+                log.fetch = one_at_a_time
+            assert original is not None
+            tasks = [asyncio.create_task(seen.runner.run(log)) for log in logs]
+            async with asyncio.timeout(10):
+                while any(log.applied != 30 for log in logs):
+                    await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            assert seen.failures == []
+            conflicts = sum(done.conflicts for done in seen.batches)
+            return [await counts(seen, f"u{n}") for n in range(3)], conflicts
+
+    totals, conflicts = asyncio.run(scenario())
+    assert totals == [20, 20, 20]
+    assert conflicts > 0
