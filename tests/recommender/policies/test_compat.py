@@ -115,3 +115,12 @@ def test_ucb_compat_tries_each_item_once_before_any_twice(catalogue_of, profile_
         assert slate.parts[0]["bonus"] is None
         history.append((int(slate.rows[0]), 5.0))
     assert [row for row, _ in history] == [0, 1, 2, 3, 4, 5]
+
+
+def test_ucb_compat_puts_an_untried_item_above_a_tried_one_the_user_loves(catalogue_of, profile_of):
+    # t = 1, theta = 5 * 3 = 15, s = 1: i0 scores 45 (1 - exp(-2)) + sqrt(log2(3)) = 40.2; i1 45 + 1.3 + 1.
+    catalogue = catalogue_of([[3.0], [-3.0]])
+    profile = profile_of(catalogue, [(0, 5.0)])
+    scores = score_ucb_compat(np.arange(2), profile, catalogue, StatisticsView.empty(2), PolicySettings(s=1.0))
+    tried = 45 * (1 - math.exp(-2)) + math.sqrt(math.log2(3))
+    np.testing.assert_allclose(scores.score, [tried, 46 + math.sqrt(math.log2(3))], rtol=1e-8)
