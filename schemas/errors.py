@@ -15,7 +15,7 @@
     │   ├── OffsetMoved         the watermark is not the expected one; begin a new session
     │   ├── GenerationChanged   the state's generation was flipped; begin a new session
     │   └── RevisionConflict    some users' ledgers changed since they were read; read them again and retry
-    └── Halt                state and log contradict one another; the worker stops with exit code 3 and names the numbers
+    └── Halt                state and log contradict one another; the worker stops (exit code 3), naming the numbers
         ├── EventsLost          the log starts after the watermark (retention removed events that were not applied)
         ├── LogTooShort         the log ends before the watermark
         ├── TopicReplaced       the topic's id is not the state's

@@ -3,7 +3,7 @@
 Defaults are the contract's. Ids are normalised strings of 1 to 128 characters. See ``docs/contract.md``.
 """
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -12,6 +12,7 @@ MAX_ID_LENGTH = 128
 MAX_RATING_BYTES = 16 * 1024
 MAX_REQUEST_BYTES = 256 * 1024
 MAX_K = 500
+MAX_DEADLINE_MS = 86_400_000
 
 DEAD_LETTER_REASONS = (
     "not_utf8",
@@ -38,11 +39,17 @@ ERROR_CODES = (
 )
 
 
+if TYPE_CHECKING:
+    WireId = str
+else:
+    WireId = str | int  # producers may write integers; the codec hands on strings
+
+
 class RatingEvent(msgspec.Struct, kw_only=True, gc=False):
     """One user's rating of one item: the only event that changes state."""
 
-    user_id: str
-    item_id: str
+    user_id: WireId
+    item_id: WireId
     rating: float
     event_id: str | None = None
     ts_ms: int | None = None

@@ -29,7 +29,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
     @property
     def config(self) -> dict[str, str]:
         """The topic's configuration, as an admin client sends it."""
-        config = {"cleanup.policy": self.cleanup}
+        config: dict[str, str] = {"cleanup.policy": self.cleanup}
         if self.retention_ms is not None:
             config["retention.ms"] = str(self.retention_ms)
         return config

@@ -1,0 +1,1 @@
+"""What runs: a folder a process, and the rooms that several of them need."""

@@ -8,7 +8,7 @@ import structlog
 
 def configure_logs(level: str = "INFO") -> None:
     """Set up structlog, and the standard library's loggers (Faust, kafka-python) at WARNING through it."""
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
@@ -16,7 +16,9 @@ def configure_logs(level: str = "INFO") -> None:
         structlog.processors.format_exc_info,
     ]
     is_terminal = sys.stderr.isatty()
-    renderer = structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer()
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer()
+    )
     if is_terminal:
         shared.pop()
     structlog.configure(

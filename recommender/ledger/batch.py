@@ -47,7 +47,7 @@ class EmbeddedItems:
     @property
     def dim(self) -> int:
         """The embedding size D."""
-        return self.vectors.shape[1]
+        return int(self.vectors.shape[1])
 
     def rows(self, items: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return the row of each item, -1 where it has no vector."""
@@ -152,7 +152,7 @@ def fold_batch(
         if known is not None and not known.is_whole:
             writes.append(LedgerWrite(expected, True, headers[user].tobytes(), added.tobytes()))
         else:
-            writes.append(LedgerWrite(expected, False, _whole(headers, user, tails, bases, added, items), b""))
+            writes.append(LedgerWrite(expected, False, _whole(headers, user, tails, bases, added), b""))
     return FoldedBatch(changed.tolist(), writes, applied)
 
 
@@ -237,7 +237,6 @@ def _whole(
     tails: list[Records],
     bases: dict[int, Records],
     added: Records,
-    items: EmbeddedItems,
 ) -> bytes:
     recent = np.concatenate([tails[user], added])
     keep = kept_in_tail(len(tails[user]), len(added))

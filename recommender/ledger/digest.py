@@ -29,8 +29,8 @@ def user_line(user_id: str, ledger: Ledger, item_ids: Mapping[int, str]) -> str:
 def statistics_line(item_id: str, count: int, rating_sum: int) -> str:
     """Return an item's line.
 
-    >>> statistics_line("a", 2, 70000)
-    'a\\t2\\t70000'
+    >>> statistics_line("a", 2, 70000).split()
+    ['a', '2', '70000']
     """
     return f"{item_id}\t{count}\t{rating_sum}"
 

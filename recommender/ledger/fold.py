@@ -15,6 +15,7 @@ from recommender.ledger.layout import (
     Vector,
     fold_events,
 )
+from recommender.profile import update_mean
 from schemas.codec import RATING_QUANTUM
 
 
@@ -37,7 +38,6 @@ def apply_event(ledger: Ledger, *, item: int, rating: int, event: int, at: LastE
     if event and event in ledger.tail["event"]:
         return ledger
     r_x = np.zeros_like(ledger.mean) if x is None else rating / RATING_QUANTUM * x
-    mean = ledger.t / (ledger.t + 1) * ledger.mean + 1 / (ledger.t + 1) * r_x
     base, tail = ledger.base, np.concatenate([ledger.tail, np.array([(item, rating, event)], EVENT)])
     t = ledger.t + 1
     if len(tail) > TAIL_MAX:
@@ -49,7 +49,7 @@ def apply_event(ledger: Ledger, *, item: int, rating: int, event: int, at: LastE
         t=t,
         last=at,
         unembedded=ledger.unembedded + (x is None),
-        mean=mean,
+        mean=update_mean(ledger.mean, ledger.t, r_x),
         base=base,
         tail=tail,
     )

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from schemas.errors import StreamrecError
-from streams.bus.clients import make_admin, make_producer
+from streams.bus.clients import make_admin, make_consumer, make_producer
+from streams.bus.topics import TopicInfo
 from streams.settings import Settings
 
 Record = tuple[bytes, bytes | None]
@@ -63,3 +65,20 @@ def produce_all(
     finally:
         producer.close(timeout=ACKNOWLEDGE_TIMEOUT_S)
     return acknowledged
+
+
+def log_ends(settings: Settings, topic: TopicInfo) -> dict[int, int]:
+    """Return the end offset of every partition of a topic.
+
+    Raises:
+        ConfigurationError: no broker answers.
+        StreamrecError: the broker refused.
+    """
+    consumer = make_consumer(settings)
+    try:
+        ends = consumer.end_offsets([TopicPartition(topic.name, partition) for partition in range(topic.partitions)])
+    except KafkaError as error:
+        raise StreamrecError(f"the ends of topic {topic.name!r} cannot be read: {error!r}") from error
+    finally:
+        consumer.close()
+    return {tp.partition: end for tp, end in ends.items()}

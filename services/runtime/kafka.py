@@ -133,6 +133,7 @@ class Kafka:
             "log.dirs": _DATA,
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "1000",
             # A broker that was killed registers again only when its old session has run out.
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",

@@ -52,12 +52,11 @@ class Keeper:
                 self._watcher.stdin.close()
 
     def _tell(self, line: str) -> None:
-        if self._watcher is None or self._watcher.poll() is not None:
-            self._hang_up()
-            self._watcher = _start_watcher()
-            line = "".join(f"+{group}\n" for group in self._groups)
-        assert self._watcher.stdin is not None
-        self._watcher.stdin.write(line.encode())
+        if self._watcher is not None and _write(self._watcher, line):
+            return
+        self._hang_up()
+        self._watcher = _start_watcher()
+        _write(self._watcher, "".join(f"+{group}\n" for group in self._groups))
 
     def _forget(self) -> None:
         """Let go of the pipe in a forked child, or it would outlive the parent there."""
@@ -77,6 +76,16 @@ def _start_watcher() -> subprocess.Popen[bytes]:
         bufsize=0,
         start_new_session=True,
     )
+
+
+def _write(watcher: subprocess.Popen[bytes], text: str) -> bool:
+    """Send lines to a watcher; return whether it still reads them."""
+    assert watcher.stdin is not None
+    try:
+        watcher.stdin.write(text.encode())
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def watch(lines: Iterable[str]) -> None:

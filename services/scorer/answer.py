@@ -1,7 +1,9 @@
 """The answer to one request: a pure function of the request, the state, the statistics, the catalogue and the seed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from recommender.catalogue import Catalogue
 from recommender.draws import Draws
@@ -10,6 +12,7 @@ from recommender.ledger import ENTRY, Ledger, entries
 from recommender.policies import Policy, PolicySettings, Slate, SlateRequest
 from recommender.profile import Profile, build_profile
 from recommender.statistics import StatisticsView
+from schemas.errors import LedgerError
 from schemas.events import (
     ErrorView,
     Recommendation,
@@ -21,8 +24,6 @@ from services.scorer.explain import explain
 from services.scorer.masks import MaskCache
 from services.scorer.routing import Routing
 from streams.store.reader import StateSnapshot
-
-import numpy as np
 
 NOTHING_RATED = np.empty(0, ENTRY)
 
@@ -37,6 +38,7 @@ class Sight:
         catalogue: the items.
         statistics: of all items, aligned with ``catalogue``.
         statistics_to: per partition, the watermark up to which ``statistics`` include every event.
+        unreadable: users whose stored ledger cannot be read, and why.
     """
 
     state: StateSnapshot
@@ -44,6 +46,7 @@ class Sight:
     catalogue: Catalogue
     statistics: StatisticsView
     statistics_to: Mapping[int, int]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 class Answerer:
@@ -74,7 +77,10 @@ class Answerer:
 
         Raises:
             RequestError: the policy is unknown.
+            LedgerError: the user's ledger cannot be read.
         """
+        if request.user_id in sight.unreadable:
+            raise LedgerError(sight.unreadable[request.user_id])
         policy = self._routing.policy_of(request)
         catalogue = sight.catalogue
         profile = read_profile(request.user_id, sight.state.ledgers[request.user_id], catalogue)
@@ -92,7 +98,7 @@ class Answerer:
         answer.n_candidates = len(rows)
         if request.explain:
             answer.explanation = explain(
-                policy.name, self._settings, slate, profile, catalogue, sight.statistics, draws, request
+                policy.name, self._settings, slate, profile, catalogue, sight.statistics, draws
             )
         return answer
 
@@ -106,12 +112,10 @@ class Answerer:
             user_id=user_id,
             seed=self._seed,
             state=StateView() if sight is None else view_state(user_id, sight),
-            error=ErrorView(code, shown),
+            error=ErrorView(code=code, message=shown),
         )
 
-    def _fill(
-        self, request: RecommendationRequest, policy: Policy, slate: Slate, sight: Sight
-    ) -> Recommendation:
+    def _fill(self, request: RecommendationRequest, policy: Policy, slate: Slate, sight: Sight) -> Recommendation:
         item_ids = sight.catalogue.item_ids
         columns = zip(
             slate.rows.tolist(),

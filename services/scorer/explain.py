@@ -75,9 +75,7 @@ def explain(
     }
 
 
-def _weights(
-    profile: Profile, statistics: StatisticsView, settings: PolicySettings, *, is_compat: bool
-) -> Floats:
+def _weights(profile: Profile, statistics: StatisticsView, settings: PolicySettings, *, is_compat: bool) -> Floats:
     """Return w_j of theta = sum_j w_j x_j over the user's rated items, shape [S]."""
     ratings = profile.sums / RATING_QUANTUM
     if is_compat:

@@ -79,10 +79,10 @@ class CompactedReader:
                 self._poll()
                 if not self._caught_up.is_set() and all(self._consumer.position(tp) >= ends[tp] for tp in self._tps):
                     self._caught_up.set()
-        except Exception as error:  # noqa: BLE001 - handed to whoever checks
+        except Exception as error:
             self._failure = error
             self._caught_up.set()
-            log.error("reader.failed", topic=self._topic, error=repr(error))
+            log.exception("reader.failed", topic=self._topic)
         finally:
             self._consumer.close()
 

@@ -22,7 +22,7 @@ def _arguments(settings: Settings) -> dict[str, Any]:
     }
 
 
-def make_client(settings: Settings) -> "redis.Redis[bytes] | redis.RedisCluster[bytes]":
+def make_client(settings: Settings) -> redis.Redis | redis.RedisCluster:
     """Return a blocking client; ``redis+cluster://`` and ``rediss+cluster://`` URLs give a cluster client.
 
     Raises:
@@ -37,7 +37,7 @@ def make_client(settings: Settings) -> "redis.Redis[bytes] | redis.RedisCluster[
         raise ConfigurationError(f"redis_url {settings.redis_url!r}: {error}") from error
 
 
-def make_async_client(settings: Settings) -> "redis.asyncio.Redis[bytes] | redis.asyncio.RedisCluster[bytes]":
+def make_async_client(settings: Settings) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
     """Return a client for an event loop; URLs as for :func:`make_client`.
 
     Raises:

@@ -56,7 +56,7 @@ class StateWriter:
         scale: what is fixed when the state is made, as one line of text.
     """
 
-    def __init__(self, client: "Redis[bytes]", namespace: str, shards: int, scale: str) -> None:
+    def __init__(self, client: Redis, namespace: str, shards: int, scale: str) -> None:
         self._client = client
         self._namespace = namespace
         self._scale = scale
@@ -186,7 +186,7 @@ class StateWriter:
         value = await self._guard(self._client.get(claim.watermark))
         return None if value is None else Watermark.parse(value)
 
-    async def _call(self, script: Script, keys: list[str], arguments: list[Any]) -> Sequence[Any]:
+    async def _call(self, script: Script, keys: list[str], arguments: list[Any]) -> Any:
         try:
             return await self._guard(self._client.evalsha(script.sha, len(keys), *keys, *arguments))
         except exceptions.NoScriptError:

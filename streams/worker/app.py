@@ -1,10 +1,8 @@
 """The worker: a Faust app around the partition runners, and its life from start to exit code."""
 
 import asyncio
-import contextlib
 import signal
 import tempfile
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -128,9 +126,7 @@ class Worker:
         )
         claimer = Claimer(writer, self._topic, self._topic_id, self._start_ms, self._accepted_topic_id)
         runner = PartitionRunner(claimer, applier, _report_batch, self._fail)
-        app.transport = WorkerTransport(
-            app.conf.broker_consumer, app, settings=settings, run_partition=runner.run
-        )
+        app.transport = WorkerTransport(app.conf.broker_consumer, app, settings=settings, run_partition=runner.run)
         app.producer_transport = app.transport
         return app
 
@@ -159,9 +155,7 @@ class Worker:
         log.info("worker.ready", topic=self._topic, partitions=sorted(tp.partition for tp in consumer.assignment()))
 
     async def _topic_id(self) -> str:
-        info = await asyncio.get_running_loop().run_in_executor(
-            self._bus, describe_topics, self._admin, [self._topic]
-        )
+        info = await asyncio.get_running_loop().run_in_executor(self._bus, describe_topics, self._admin, [self._topic])
         if self._topic not in info:
             raise TopicReplaced(f"topic {self._topic!r} does not exist any more")
         return info[self._topic].topic_id

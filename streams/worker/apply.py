@@ -123,9 +123,7 @@ class BatchApplier:
             return int(folded.applied.sum()), unembedded, conflicts
         raise OffsetMoved(f"ledgers of shard {shard} changed under {MAX_REVISION_TRIES} tries")
 
-    async def _read_and_fold(
-        self, session: Session, shard: int, part: ShardPart, items: EmbeddedItems
-    ) -> FoldedBatch:
+    async def _read_and_fold(self, session: Session, shard: int, part: ShardPart, items: EmbeddedItems) -> FoldedBatch:
         new_events = np.bincount(part.events.users, minlength=len(part.user_ids)).tolist()
         while True:
             try:

@@ -121,9 +121,7 @@ def statistics_deltas(events: EventBatch, applied: np.ndarray) -> np.ndarray:
     return deltas
 
 
-def _parts(
-    users: dict[int, dict[str, int]], chosen: dict[int, list[tuple[int, DecodedEvent]]]
-) -> dict[int, ShardPart]:
+def _parts(users: dict[int, dict[str, int]], chosen: dict[int, list[tuple[int, DecodedEvent]]]) -> dict[int, ShardPart]:
     return {shard: ShardPart(list(users[shard]), _batch(pairs)) for shard, pairs in chosen.items()}
 
 

@@ -1,5 +1,6 @@
 """Taking a partition: the checks between log and state, and when to halt."""
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from typing import Protocol
 from schemas.errors import EventsLost, LogTooShort, StateMissing, TopicReplaced
 from streams.store.writer import Claim, StateWriter
 from streams.worker.session import Session
+
+SHORT_LOG_TRIES = 10
+SHORT_LOG_PAUSE_S = 0.5
 
 
 class LogEnds(Protocol):
@@ -89,8 +93,18 @@ class Claimer:
             )
         return await ends.start() if self.start_ms is None else await ends.offset_at(self.start_ms)
 
+    async def _settled_end(self, session: Session, ends: LogEnds) -> int:
+        """Return the end of the log; brokers may report it late, so a short one is asked for again for a while."""
+        end = await ends.end()
+        for _ in range(SHORT_LOG_TRIES):
+            if end >= session.position:
+                break
+            await asyncio.sleep(SHORT_LOG_PAUSE_S)
+            end = await ends.end()
+        return end
+
     async def _check_log(self, session: Session, ends: LogEnds) -> None:
-        start, end = await ends.start(), await ends.end()
+        start, end = await ends.start(), await self._settled_end(session, ends)
         where = f"{self.topic!r} partition {session.partition}"
         if start > session.position:
             raise EventsLost(

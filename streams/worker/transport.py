@@ -6,7 +6,7 @@ older session can reach the store: a revocation ends the runner before the next 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, ClassVar
 
 import aiokafka
@@ -47,7 +47,7 @@ class PartitionLog:
 
     async def fetch(self, max_records: int, timeout_s: float) -> list[Any]:
         """Return the next records, none when nothing came in time."""
-        return await self._thread.run(self._thread.fetch(self._tp, max_records, timeout_s))
+        return list(await self._thread.run(self._thread.fetch(self._tp, max_records, timeout_s)))
 
     async def position(self) -> int:
         """Return the offset of the next fetch; past holes that hold no records."""
@@ -88,16 +88,16 @@ class WorkerConsumerThread(driver.AIOKafkaConsumerThread):
         """The aiokafka consumer."""
         return self._ensure_consumer()
 
-    async def run(self, work: Awaitable[Any]) -> Any:
+    async def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine in the consumer's thread; cancelling here cancels it there."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.thread_loop))
 
-    async def fetch(self, tp: TopicPartition, max_records: int, timeout_s: float) -> list[Any]:
+    async def fetch(self, tp: TopicPartition, max_records: int, timeout_s: float) -> Any:
         """Return fetched records of one partition."""
         fetcher = self.client._fetcher  # noqa: SLF001 - getmany() would refuse a second waiter
         with fetcher._subscriptions.fetch_context():  # noqa: SLF001
             found = await fetcher.fetched_records([tp], timeout=timeout_s, max_records=max_records)
-        return list(found.get(tp, ()))
+        return found.get(tp, ())
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf, settings = self.app.conf, transport.settings

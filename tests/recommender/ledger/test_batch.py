@@ -1,5 +1,7 @@
 """The batch fold gives what the fold of one event gives, however the events are cut into batches."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,9 +13,7 @@ from recommender.ledger.layout import FIXED_BYTES, PREFIX_BYTES, header_dtype
 
 TOPIC, PARTITION = 77, 3
 DIM = 3
-ITEMS = EmbeddedItems(
-    b"abcdefgh", np.arange(10, 20, dtype=np.uint64), np.random.default_rng(1).normal(size=(10, DIM))
-)
+ITEMS = EmbeddedItems(b"abcdefgh", np.arange(10, 20, dtype=np.uint64), np.random.default_rng(1).normal(size=(10, DIM)))
 
 
 def read(value: bytes | None, new_events: int, items: EmbeddedItems = ITEMS) -> StoredLedger | None:
@@ -38,7 +38,7 @@ def write(value: bytes | None, change: LedgerWrite) -> bytes:
 def fold_in_batches(events, cuts, items: EmbeddedItems = ITEMS, users: int = 3) -> list[bytes | None]:
     stored: list[bytes | None] = [None] * users
     bounds = sorted({0, len(events), *(cut % (len(events) + 1) for cut in cuts)})
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         part = events[start:end]
         batch = EventBatch(
             np.array([user for user, *_ in part], np.int64),

@@ -60,7 +60,7 @@ class MemoryLog:
         self.seeks.append(offset)
         self.read_from = offset
 
-    async def fetch(self, max_records: int, timeout_s: float) -> list[Any]:
+    async def fetch(self, max_records: int, timeout_s: float) -> list[Any]:  # noqa: ARG002 - the port's signature
         await asyncio.sleep(0)
         if self.fetch_errors:
             raise self.fetch_errors.pop(0)

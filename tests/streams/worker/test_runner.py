@@ -26,6 +26,7 @@ from streams.store.clients import make_async_client
 from streams.store.keys import ShardKeys
 from streams.store.writer import StateWriter
 from streams.worker import apply as apply_module
+from streams.worker import claim as claim_module
 from streams.worker import runner as runner_module
 from streams.worker.apply import BatchApplier
 from streams.worker.claim import Claimer
@@ -41,6 +42,7 @@ NO_ITEMS = EmbeddedItems(bytes(8), np.empty(0, np.uint64), np.empty((0, 0)))
 def _short_pauses(monkeypatch):
     monkeypatch.setattr(apply_module, "STORE_RETRY_S", 0.001)
     monkeypatch.setattr(runner_module, "RETRY_S", 0.001)
+    monkeypatch.setattr(claim_module, "SHORT_LOG_PAUSE_S", 0.001)
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def bench(store, make_settings):
     @asynccontextmanager
     async def make(shards=1, topic_id="T1", scale="scale", **claimer):
         client = make_async_client(settings)
-        seen = SimpleNamespace(client=client, letters=[], failures=[], batches=[], send=None)
+        seen = SimpleNamespace(client=client, letters=[], failures=[], batches=[], moves=[], send=None)
         writer = StateWriter(client, settings.namespace, shards, scale)
 
         async def send(letters):
@@ -63,12 +65,19 @@ def bench(store, make_settings):
             return topic_id
 
         applier = BatchApplier(writer, RatingDecoder(0.5, 5), send, lambda: NO_ITEMS)
+        move = applier.move
+
+        async def note_move(session, position):
+            await move(session, position)
+            seen.moves.append(position)
+
+        applier.move = note_move
         seen.writer = writer
         seen.keys = ShardKeys(settings.namespace, 0)
         seen.runner = PartitionRunner(
             Claimer(writer, "ratings", current_topic_id, **claimer),
             applier,
-            lambda session, done, seconds: seen.batches.append(done),
+            lambda _session, done, _seconds: seen.batches.append(done),
             seen.failures.append,
         )
         try:
@@ -79,12 +88,17 @@ def bench(store, make_settings):
     return make
 
 
+async def until(condition, timeout_s=10.0):
+    """Let the other tasks run until a condition holds."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110 - the condition is on plain values, there is nothing to wait on
+            await asyncio.sleep(0)
+
+
 async def run_until(seen, log, condition, timeout_s=10.0):
     """Run the partition until a condition holds or it ended by itself, then cancel it."""
     task = asyncio.create_task(seen.runner.run(log))
-    async with asyncio.timeout(timeout_s):
-        while not task.done() and not condition():
-            await asyncio.sleep(0)
+    await until(lambda: task.done() or condition(), timeout_s)
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
@@ -292,10 +306,10 @@ def test_idle_watermark_says_that_the_end_of_the_log_was_reached(bench):
             before = await seen.client.get(key)
             await seen.client.set(key, b" ".join([*before.split()[:3], b"0"]))
             task = asyncio.create_task(seen.runner.run(log))
-            async with asyncio.timeout(10):
-                while int((await seen.client.get(key)).split()[3]) == 0:
-                    await asyncio.sleep(0)
+            moved = len(seen.moves)
+            await until(lambda: len(seen.moves) > moved)
             task.cancel()
+            assert int((await seen.client.get(key)).split()[3]) > 0
             return (await seen.client.get(key)).split()[0]
 
     assert asyncio.run(scenario()) == b"1"
@@ -392,6 +406,24 @@ def test_log_that_ends_before_the_watermark_halts_naming_both(bench):
     assert "up to 2" in str(failure)
 
 
+def test_log_whose_end_is_reported_late_does_not_halt(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0), rating(1))
+        async with bench() as seen:
+            await applied_to(seen, log, 2)
+            reported = [1, 1, 2]
+
+            async def end():
+                return reported.pop(0) if reported else 2
+
+            log.applied = None
+            with patch.object(log, "end", end):
+                await applied_to(seen, log, 2)
+
+    asyncio.run(scenario())
+
+
 def test_topic_made_again_halts_and_says_how_to_go_on(bench):
     log = MemoryLog()
     log.add(rating(0))
@@ -477,9 +509,7 @@ def test_user_in_two_partitions_is_counted_exactly(bench):
                 log.fetch = one_at_a_time
             assert original is not None
             tasks = [asyncio.create_task(seen.runner.run(log)) for log in logs]
-            async with asyncio.timeout(10):
-                while any(log.applied != 30 for log in logs):
-                    await asyncio.sleep(0)
+            await until(lambda: all(log.applied == 30 for log in logs))
             for task in tasks:
                 task.cancel()
             assert seen.failures == []

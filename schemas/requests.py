@@ -1,0 +1,108 @@
+"""Requests for recommendations: bytes to a request, or to what it is refused for."""
+
+from typing import Any
+
+import msgspec
+
+from schemas.errors import EventError, RequestError
+from schemas.events import MAX_DEADLINE_MS, MAX_K, MAX_REQUEST_BYTES, Filters, Position, RecommendationRequest
+from schemas.fields import (
+    END_INTEGER,
+    check_unicode,
+    check_version,
+    read_flag,
+    read_id,
+    read_ids,
+    read_integer_in,
+    read_number_in,
+    read_object,
+    read_optional_integer,
+    shown,
+)
+
+
+def decode_request(value: bytes | None) -> RecommendationRequest:
+    """Return the request.
+
+    Raises:
+        EventError: no request_id or user_id can be read; to be dead-lettered.
+        RequestError: any other fault; to be answered.
+    """
+    fields = read_object(value, MAX_REQUEST_BYTES)
+    for name in ("request_id", "user_id"):
+        if name not in fields:
+            raise EventError("missing_field", f"{name} is required")
+    request_id = read_id(fields, "request_id")
+    user_id = read_id(fields, "user_id")
+    try:
+        return _build_request(fields, request_id, user_id)
+    except EventError as error:
+        code = "invalid_filter" if error.reason == "invalid_filter" else "invalid_request"
+        message = error.message.encode(errors="replace").decode()
+        raise RequestError(code, message, request_id=request_id, user_id=user_id) from error
+
+
+def _build_request(fields: dict[str, Any], request_id: str, user_id: str) -> RecommendationRequest:
+    check_version(fields)
+    epsilon = fields.get("epsilon")
+    if epsilon is not None:
+        epsilon = read_number_in(fields, "epsilon", 0.0, 1.0)
+    candidates = fields.get("candidates")
+    policy = fields.get("policy")
+    if policy is not None:
+        if not isinstance(policy, str):
+            raise EventError("wrong_type", f"policy must be a string or null, got {shown(policy)}")
+        check_unicode(policy, "policy")
+    return RecommendationRequest(
+        request_id=request_id,
+        user_id=user_id,
+        k=read_integer_in(fields, "k", 10, 1, MAX_K),
+        policy=policy,
+        epsilon=epsilon,
+        candidates=None if candidates is None else read_ids(fields, "candidates"),
+        exclude_seen=read_flag(fields, "exclude_seen", default=True),
+        exclude=read_ids(fields, "exclude"),
+        filters=_read_filters(fields),
+        explain=read_flag(fields, "explain", default=False),
+        min_t=read_optional_integer(fields, "min_t", minimum=0),
+        min_position=_read_position(fields),
+        deadline_ms=read_integer_in(fields, "deadline_ms", 5000, 1, MAX_DEADLINE_MS),
+        ts_ms=read_optional_integer(fields, "ts_ms"),
+    )
+
+
+def _read_filters(fields: dict[str, Any]) -> Filters:
+    raw = fields.get("filters")
+    if raw is None:
+        return Filters()
+    try:
+        return msgspec.convert(_without_nulls(raw), Filters)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise EventError("invalid_filter", f"filters: {error}") from None
+
+
+def _read_position(fields: dict[str, Any]) -> Position | None:
+    raw = fields.get("min_position")
+    if raw is None:
+        return None
+    try:
+        position = msgspec.convert(raw, Position)
+    except msgspec.ValidationError as error:
+        raise EventError("wrong_type", f"min_position: {error}") from None
+    if not (0 <= position.partition < 2**31 and 0 <= position.offset < END_INTEGER):
+        raise EventError(
+            "wrong_type", f"min_position must have partition in [0, 2^31) and offset in [0, 2^63), got {shown(raw)}"
+        )
+    return position
+
+
+def _without_nulls(raw: object) -> object:
+    """Return filters without the conditions that are null: like those left out, they ask nothing."""
+    if not isinstance(raw, dict):
+        return raw
+    nested = {name: _drop_null(raw[name]) for name in ("genres", "year") if name in raw}
+    return _drop_null(raw | nested)
+
+
+def _drop_null(raw: object) -> object:
+    return {name: value for name, value in raw.items() if value is not None} if isinstance(raw, dict) else raw

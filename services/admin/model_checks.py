@@ -1,0 +1,75 @@
+"""What the doctor asks of catalogue, embeddings, torch and GPU."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+from schemas.errors import ModelError
+from services.admin.catalogue import read_catalogue
+from services.admin.findings import Finding
+from services.admin.releases import read_releases
+from streams.models.releases import load_release
+from streams.settings import Settings
+
+TORCH_TIMEOUT_S = 60.0
+# In a process of its own: torch takes seconds and hundreds of MiB, and no command but training may import it.
+_ASK_TORCH = (
+    "import torch; n = torch.cuda.device_count() if torch.cuda.is_available() else 0; "
+    "print(torch.__version__, '|', ', '.join(torch.cuda.get_device_name(i) for i in range(n)))"
+)
+
+
+def check_catalogue(settings: Settings) -> Iterator[Finding]:
+    """Yield how many items there are, and how many cannot be read."""
+    catalogue = read_catalogue(settings)
+    size = len(catalogue.items)
+    if not size:
+        yield Finding("catalogue", "warn", "no items", "run `streamrec catalog load FILE` or `... movielens-100k`")
+        return
+    plain = sum(not item.genres and item.year is None for item in catalogue.items)
+    says = f"{size} items, {len(catalogue.withdrawn)} withdrawn, {plain} without genre and year"
+    if catalogue.refused:
+        yield Finding(
+            "catalogue", "warn", f"{says}; {catalogue.refused} refused", "publish the refused items again, corrected"
+        )
+        return
+    yield Finding("catalogue", "ok", says)
+
+
+def check_embeddings(settings: Settings) -> Iterator[Finding]:
+    """Yield whether the active release can be fetched, is the one released, and how much it covers."""
+    release = read_releases(settings).get(settings.embedding)
+    if release is None:
+        yield Finding(
+            "embeddings",
+            "warn",
+            f"no release named {settings.embedding!r}: items are ranked by their means alone",
+            "run `streamrec train autoencoder`",
+        )
+        return
+    try:
+        model = load_release(release)
+    except ModelError as error:
+        yield Finding("embeddings", "fail", str(error), "train again, or make the file readable from here")
+        return
+    items = read_catalogue(settings).items
+    covered = int(model.vectors_for(items)[1].sum()) if items else 0
+    says = f"{release.label}, D = {model.dim}, sha256 as released, {covered} of {len(items)} items have a vector"
+    is_thin = covered < len(items) / 2
+    yield Finding("embeddings", "warn" if is_thin else "ok", says, "train again on this catalogue" if is_thin else "")
+
+
+def check_torch(argv: Sequence[str] = (sys.executable, "-c", _ASK_TORCH)) -> Iterator[Finding]:
+    """Yield whether torch can be imported, and which GPUs it sees; neither is needed to serve."""
+    try:
+        asked = subprocess.run(argv, capture_output=True, text=True, timeout=TORCH_TIMEOUT_S, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        yield Finding("torch", "warn", f"cannot be asked: {error}", "try `python -c 'import torch'`")
+        return
+    if asked.returncode != 0:
+        reason = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
+        yield Finding("torch", "warn", reason, "install streamrec[trainer] where autoencoders are trained")
+        return
+    version, _, devices = (part.strip() for part in asked.stdout.strip().partition("|"))
+    yield Finding("torch", "ok", version)
+    yield Finding("gpu", "ok", devices or "none; the CPU does all the work")

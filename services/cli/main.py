@@ -1,0 +1,96 @@
+"""The command `streamrec`. Commands are named here and imported when they run, so that a small one starts fast."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from schemas.errors import ConfigurationError, Halt, StreamrecError
+from services.cli.flags import SETTINGS_GROUP, SettingsFlags, settings_of
+from streams.bus.dead_letters import CODE_VERSION
+from streams.logs import configure_logs
+
+FAILURE_EXIT_CODE = 1
+CONFIGURATION_EXIT_CODE = 2
+HALT_EXIT_CODE = 3
+
+app = App(
+    name="streamrec",
+    help="An online streaming recommender: ratings in on Kafka, recommendations out on a topic.",
+    version=CODE_VERSION,
+)
+_topics = App(name="topics", help="Make and check the topics of the contract.")
+_catalog = App(name="catalog", help="Put items on the bus.")
+_replay = App(name="replay", help="Put a log of ratings on the bus.")
+_train = App(name="train", help="Train and release a model.")
+_schema = App(name="schema", help="What is said on the bus, for other languages.")
+for _group in (_topics, _catalog, _replay, _train, _schema):
+    app.command(_group)
+
+_COMMANDS = (
+    (app, "demo", "services.cli.processes:demo", "Everything embedded, on real data, shown live."),
+    (app, "up", "services.cli.processes:up", "Run a broker and a store for this machine, in the foreground."),
+    (_topics, "create", "services.cli.topics:create", "Make the topics that are missing."),
+    (_topics, "check", "services.cli.topics:check", "Compare the topics with the contract."),
+    (app, "worker", "services.cli.processes:worker", "Apply ratings to the state."),
+    (app, "scorer", "services.cli.processes:scorer", "Answer requests for recommendations."),
+    (_catalog, "load", "services.cli.catalog:load", "Publish the items of a file or data set."),
+    (_replay, "ratings", "services.cli.replay:ratings", "Publish the ratings of a file or data set."),
+    (_train, "autoencoder", "services.cli.train:autoencoder", "Train item embeddings with an autoencoder."),
+    (_train, "pca", "services.cli.train:pca", "Make item embeddings by principal components; needs no torch."),
+    (app, "recommend", "services.cli.recommend:recommend", "Ask for recommendations for a user."),
+    (app, "rate", "services.cli.rate:rate", "Send one rating."),
+    (app, "doctor", "services.cli.doctor:doctor", "Say what is wrong, and what to do."),
+    (_schema, "export", "services.cli.schema:export", "Write JSON Schema of every event and an AsyncAPI document."),
+)
+for _parent, _name, _target, _help in _COMMANDS:
+    _parent.command(_target, name=_name, help=_help)
+
+
+@app.meta.default
+def launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    flags: Annotated[SettingsFlags | None, Parameter(name="*", group=SETTINGS_GROUP)] = None,  # type: ignore[valid-type]
+    debug: Annotated[bool, Parameter(negative="", help="tracebacks, and every log line", group=SETTINGS_GROUP)] = False,
+) -> int:
+    """Run the command that ``tokens`` name, with the settings it asks for; return its exit code."""
+    configure_logs("DEBUG" if debug else "WARNING")
+    if not debug:  # what the client complains of while it tries, our own error says in one line
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    command, bound, unparsed = app.parse_args(tokens)
+    try:
+        if "settings" in unparsed:
+            bound.arguments["settings"] = settings_of(flags)
+        return _exit_code(command(*bound.args, **bound.kwargs))
+    except StreamrecError as error:
+        if debug:
+            raise
+        Console(stderr=True).print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        return exit_code_of(error)
+
+
+def exit_code_of(error: StreamrecError) -> int:
+    """Return the exit code that an error ends a command with.
+
+    >>> exit_code_of(ConfigurationError("no broker"))
+    2
+    """
+    if isinstance(error, Halt):
+        return HALT_EXIT_CODE
+    return CONFIGURATION_EXIT_CODE if isinstance(error, ConfigurationError) else FAILURE_EXIT_CODE
+
+
+def _exit_code(result: Any) -> int:
+    return result if isinstance(result, int) else 0
+
+
+def main(tokens: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or settings, 3 halted."""
+    sys.exit(_exit_code(app.meta(tokens, result_action="return_value")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""``streamrec recommend``."""
+
+from typing import Annotated, Any
+from uuid import uuid4
+
+from cyclopts import Parameter
+
+from schemas.codec import encode
+from schemas.errors import RequestError
+from schemas.events import Item, Recommendation, RecommendationRequest, RecommendedItem
+from services.admin.ask import Asker
+from services.admin.catalogue import read_catalogue
+from services.cli.flags import SettingsArgument
+from services.cli.show import say, show_table, write_bytes
+
+_NOT_NEW = 0.9995
+_SHOWN_BONUS = 0.005
+
+
+def recommend(
+    user: str,
+    *,
+    k: int = 10,
+    policy: str | None = None,
+    epsilon: float | None = None,
+    explain: Annotated[bool, Parameter(negative="")] = False,
+    timeout_s: float = 10.0,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    settings: SettingsArgument,
+) -> None:
+    """Ask for recommendations for a user, and show them with titles and reasons.
+
+    Args:
+        user: whom for; a user nothing is known of gets what others liked.
+        k: how many, 1 to 500.
+        policy: which policy; the scorer's own choice by default.
+        epsilon: how often to explore, 0 to 1.
+        explain: show the explanation, too.
+        timeout_s: how long to wait for the answer.
+        as_json: the answer as it was on the bus, instead of a table.
+        settings: from flags, environment and files.
+    """
+    request = RecommendationRequest(
+        request_id=uuid4().hex, user_id=user, k=k, policy=policy, epsilon=epsilon, explain=explain
+    )
+    with Asker(settings) as asker:
+        answer = asker.ask(request, timeout_s)
+    if as_json:
+        write_bytes(encode(answer))
+    if answer.error is not None:
+        raise RequestError(
+            answer.error.code, answer.error.message, request_id=answer.request_id, user_id=answer.user_id
+        )
+    if not as_json:
+        _show(answer, {item.item_id: item for item in read_catalogue(settings).items})
+
+
+def _show(answer: Recommendation, items: dict[str, Item]) -> None:
+    rows = (
+        (str(rank), *_describe(slot.item_id, items), f"{slot.score:.3f}", explain_slot(slot))
+        for rank, slot in enumerate(answer.items, 1)
+    )
+    title = f"for {answer.user_id}, by {answer.policy} with {answer.model or 'no embeddings'}"
+    show_table(title, ("", "title", "genres", "year", "score", "why"), rows)
+    state = answer.state
+    known = f"{state.t} ratings known of this user" if state.t else "nothing known of this user yet"
+    age = "" if state.watermark_age_ms is None else f", state {state.watermark_age_ms:.0f} ms old"
+    say(f"{known}{age}; {answer.n_candidates} candidates; scored in {answer.timing.score_ms:.1f} ms")
+    for name, value in (answer.explanation or {}).items():
+        say(f"{name}: {value}")
+
+
+def _describe(item_id: str, items: dict[str, Item]) -> tuple[str, str, str]:
+    item = items.get(item_id)
+    if item is None:
+        return item_id, "", ""
+    return item.title or item_id, ", ".join(item.genres), "" if item.year is None else str(item.year)
+
+
+def explain_slot(slot: RecommendedItem) -> str:
+    """Return in words why an item is in its slot, from the parts of its score.
+
+    >>> parts = {"relevance": 3.9, "novelty": 0.5, "bonus": 0.25}
+    >>> explain_slot(RecommendedItem(item_id="a", score=2.2, propensity=1.0, explored=False, parts=parts))
+    'relevance 3.90, times 0.50 as it was rated lately, plus 0.25 as few rated it'
+    """
+    parts: dict[str, Any] = slot.parts
+    words = []
+    if parts.get("relevance") is not None:
+        words.append(f"relevance {parts['relevance']:.2f}")
+    novelty = parts.get("novelty")
+    if novelty is not None and novelty < _NOT_NEW:
+        words.append(f"times {novelty:.2f} as it was rated lately")
+    if parts.get("untried"):
+        words.append("before all others as nobody rated it yet")
+    bonus = parts.get("bonus")
+    if bonus is not None and bonus >= _SHOWN_BONUS:
+        words.append(f"plus {bonus:.2f} as few rated it")
+    text = ", ".join(words)
+    return f"drawn to explore; {text}".removesuffix("; ") if slot.explored else text

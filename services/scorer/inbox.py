@@ -1,0 +1,139 @@
+"""Where requests come from: a group consumer that commits only what it is told to, without waiting."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+import structlog
+from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
+from kafka.errors import (
+    CommitFailedError,
+    IllegalGenerationError,
+    KafkaError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
+
+from schemas.errors import StreamrecError
+from services.scorer.intake import RequestRecord
+from streams.bus.clients import make_consumer
+from streams.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+MAX_BATCH = 256
+_LOST_MEMBERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
+
+
+class Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python is untyped
+    """Notes what was assigned and revoked; the consumer's own thread calls it, so it only notes."""
+
+    def __init__(self) -> None:
+        self.is_assigned = False
+        self._revoked: deque[int] = deque()
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Note partitions that went, perhaps only to come back."""
+        self._revoked.extend(tp.partition for tp in revoked)
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Note that the group has met."""
+        self.is_assigned = True
+        log.info("requests.assigned", partitions=sorted(tp.partition for tp in assigned))
+
+    def take_revoked(self) -> set[int]:
+        """Return the partitions revoked since the last call."""
+        taken = set()
+        while self._revoked:
+            taken.add(self._revoked.popleft())
+        return taken
+
+
+class Inbox:
+    """Reads ``requests`` in the scorers' group.
+
+    Args:
+        settings: where the broker is, names and timeouts.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._topic = settings.topic("requests")
+        self._assignments = Assignments()
+        self._committed: dict[int, int] = {}
+        self._is_committing = False
+        self._failure: BaseException | None = None
+        self._consumer = make_consumer(
+            settings,
+            group_id=settings.group_scorer,
+            auto_offset_reset="earliest",
+            max_poll_records=MAX_BATCH,
+            session_timeout_ms=int(settings.session_timeout_s * 1000),
+            heartbeat_interval_ms=int(settings.session_timeout_s * 1000 / 4),
+            max_poll_interval_ms=int(max(settings.rebalance_timeout_s, settings.store_timeout_s + 1) * 1000),
+        )
+        self._consumer.subscribe([self._topic], listener=self._assignments)
+
+    @property
+    def is_assigned(self) -> bool:
+        """Whether the group has met once; this member may have got no partition."""
+        return self._assignments.is_assigned
+
+    def poll(self, wait_s: float, most: int = MAX_BATCH, *, is_held: bool = False) -> list[RequestRecord]:
+        """Return records, partition by partition in order; none while held, which keeps the membership.
+
+        Raises:
+            StreamrecError: the broker refuses.
+        """
+        if self._failure is not None:
+            raise StreamrecError(f"offsets cannot be committed: {self._failure!r}") from self._failure
+        try:
+            if is_held:
+                self._consumer.pause(*self._consumer.assignment())
+            elif self._consumer.paused():
+                self._consumer.resume(*self._consumer.paused())
+            polled = self._consumer.poll(timeout_ms=int(wait_s * 1000), max_records=most)
+        except KafkaError as error:
+            if not getattr(error, "retriable", False):
+                raise StreamrecError(f"topic {self._topic!r} cannot be read: {error!r}") from error
+            log.warning("requests.retries", error=repr(error))
+            return []
+        return [record for tp in sorted(polled) for record in polled[tp]]
+
+    def take_revoked(self) -> set[int]:
+        """Return the partitions revoked since the last call; some may be assigned again."""
+        revoked = self._assignments.take_revoked()
+        for partition in revoked:
+            self._committed.pop(partition, None)
+        return revoked
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Begin to commit next offsets unless a commit is under way; what is left out now comes with the next call."""
+        changed = {partition: at for partition, at in offsets.items() if self._committed.get(partition) != at}
+        if not changed or self._is_committing:
+            return
+        self._is_committing = True
+        self._consumer.commit_async(self._as_kafka(changed), self._note_commit)
+
+    def close(self, offsets: Mapping[int, int], timeout_s: float) -> None:
+        """Commit next offsets, wait for it, and leave the group."""
+        changed = {partition: at for partition, at in offsets.items() if self._committed.get(partition) != at}
+        try:
+            if changed:
+                self._consumer.commit(self._as_kafka(changed), timeout_ms=int(timeout_s * 1000))
+        except KafkaError as error:
+            log.warning("requests.uncommitted", offsets=changed, error=repr(error))
+        finally:
+            self._consumer.close(timeout_ms=int(timeout_s * 1000))
+
+    def _as_kafka(self, offsets: Mapping[int, int]) -> dict[TopicPartition, OffsetAndMetadata]:
+        return {
+            TopicPartition(self._topic, partition): OffsetAndMetadata(at, "", -1) for partition, at in offsets.items()
+        }
+
+    def _note_commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], outcome: object) -> None:
+        self._is_committing = False
+        if not isinstance(outcome, Exception):
+            self._committed |= {tp.partition: at.offset for tp, at in offsets.items()}
+        elif isinstance(outcome, _LOST_MEMBERSHIP) or getattr(outcome, "retriable", False):
+            log.info("requests.uncommitted", error=repr(outcome))
+        else:
+            self._failure = outcome

@@ -1,0 +1,122 @@
+"""The scorer process: wiring, readiness, and a clean end."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import structlog
+
+from recommender.policies import POLICIES
+from schemas.errors import StoreUnavailable
+from schemas.topics import TopicRole
+from services.scorer.answer import Answerer
+from services.scorer.inbox import Inbox
+from services.scorer.outbox import Outbox
+from services.scorer.routing import Routing, make_policy_settings
+from services.scorer.scoring import Scorer
+from services.scorer.state import StateSource
+from services.scorer.watch import TopicWatch
+from streams.bus.clients import make_admin, make_producer
+from streams.bus.topics import TopicInfo, require_topic
+from streams.catalogue import LiveCatalogue
+from streams.settings import Settings
+from streams.store.clients import make_client
+from streams.store.reader import StateReader
+from streams.store.statistics import StatisticsFollower
+
+log = structlog.get_logger(__name__)
+
+START_TIMEOUT_S = 60.0
+FINISH_TIMEOUT_S = 4.0
+RETRY_S = 0.2
+PRODUCER_BLOCK_MS = 10_000
+_READ: tuple[TopicRole, ...] = ("ratings", "requests")
+_WRITTEN: tuple[TopicRole, ...] = ("recommendations", "requests.dlq")
+
+
+def run_scorer(settings: Settings, stop: threading.Event) -> None:
+    """Answer requests until ``stop`` is set; then answer what is in hand, commit and return.
+
+    Logs ``scorer.ready`` once the catalogue and the statistics are loaded, the group has met, and every policy has
+    scored once.
+
+    Raises:
+        ConfigurationError: a server does not answer, a topic is missing or was made again, or the policy is unknown.
+        StreamrecError: the broker refuses answers or offsets, or reading the catalogue failed.
+    """
+    policy_settings = make_policy_settings(settings)
+    answerer = Answerer(Routing(settings.policy, policy_settings), policy_settings, settings.seed)
+    with contextlib.ExitStack() as cleanup:
+        admin = make_admin(settings)
+        cleanup.callback(admin.close)
+        ratings, requests = (require_topic(admin, settings.topic(role)) for role in _READ)
+        answers, letters = (require_topic(admin, settings.topic(role)) for role in _WRITTEN)
+        catalogue = LiveCatalogue(settings, admin)
+        cleanup.callback(catalogue.stop)
+        catalogue.start()
+        catalogue.wait_until_ready(START_TIMEOUT_S)
+        states = _make_states(settings, ratings, cleanup)
+        outbox = Outbox(
+            make_producer(settings, linger_ms=0, max_block_ms=PRODUCER_BLOCK_MS), answers.name, letters.name
+        )
+        cleanup.callback(outbox.close, 1.0)
+        inbox = Inbox(settings)
+        scorer = Scorer(inbox, outbox, states, answerer, lambda: catalogue.current.catalogue, requests)
+        with _finishing(scorer, inbox):
+            _warm_up(scorer, stop)
+            watch = TopicWatch(admin, (ratings, requests), states)
+            cleanup.callback(watch.stop)
+            watch.start()
+            _serve(scorer, inbox, (watch.check, catalogue.check), stop)
+    log.info("scorer.stopped")
+
+
+def _serve(scorer: Scorer, inbox: Inbox, checks: Sequence[Callable[[], None]], stop: threading.Event) -> None:
+    is_ready = False
+    while not stop.is_set():
+        scorer.step()
+        for check in checks:
+            check()
+        if inbox.is_assigned and not is_ready:
+            is_ready = True
+            log.info("scorer.ready")
+
+
+@contextlib.contextmanager
+def _finishing(scorer: Scorer, inbox: Inbox) -> Iterator[None]:
+    """Answer and commit at a clean end; on a failure leave the group without committing."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):
+            inbox.close({}, 1.0)
+        raise
+    log.info("scorer.stopping")
+    scorer.finish(FINISH_TIMEOUT_S)
+
+
+def _make_states(settings: Settings, ratings: TopicInfo, cleanup: contextlib.ExitStack) -> StateSource:
+    client = make_client(settings)
+    cleanup.callback(client.close)
+    reader = StateReader(client, settings.namespace, settings.shards, ratings.topic_id, ratings.partitions)
+    return StateSource(reader, StatisticsFollower(client, reader), ratings.topic_id)
+
+
+def _warm_up(scorer: Scorer, stop: threading.Event) -> None:
+    """Load the statistics and score once, however long the store takes to come up.
+
+    Raises:
+        StoreUnavailable: it did not within the time to start.
+    """
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not stop.is_set():
+        try:
+            scorer.warm_up(POLICIES)
+        except StoreUnavailable as error:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("store.unavailable", error=str(error))
+            stop.wait(RETRY_S)
+        else:
+            return

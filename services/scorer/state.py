@@ -1,0 +1,88 @@
+"""What a micro-batch sees: one read of the state a shard, then the statistics at least as new."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from recommender.catalogue import Catalogue
+from schemas.errors import GenerationChanged, LedgerError
+from services.scorer.answer import Sight
+from services.scorer.statistics import AlignedStatistics
+from streams.store.keys import topic_hash
+from streams.store.reader import ShardView, StateReader, StateSnapshot, merge_watermarks
+from streams.store.statistics import StatisticsFollower
+
+log = structlog.get_logger(__name__)
+
+
+class StateSource:
+    """Looks at the state.
+
+    Args:
+        reader: of ledgers and watermarks.
+        follower: of item statistics.
+        topic_id: id of the ratings topic.
+    """
+
+    def __init__(self, reader: StateReader, follower: StatisticsFollower, topic_id: str) -> None:
+        self._reader = reader
+        self._follower = follower
+        self._aligned = AlignedStatistics(follower)
+        self._topic = topic_hash(topic_id)
+        self._statistics_to: dict[int, int] = {}
+
+    @property
+    def partitions(self) -> int:
+        """Partitions of the ratings topic."""
+        return self._reader.partitions
+
+    @partitions.setter
+    def partitions(self, partitions: int) -> None:
+        self._reader.partitions = partitions
+
+    def look(self, user_ids: Sequence[str], catalogue: Catalogue) -> Sight:
+        """Return what a batch of these users is answered from.
+
+        The statistics are followed after the state was read, so they include every event below the watermarks read.
+
+        Raises:
+            StoreUnavailable: no answer; looking again is safe.
+        """
+        while True:
+            state, unreadable = self._read(user_ids)
+            self._notice_emptied_store(state.shards)
+            try:
+                self._follower.follow()
+            except GenerationChanged:
+                continue
+            break
+        if all(self._follower.sequence(shard) >= view.sequence for shard, view in state.shards.items()):
+            self._statistics_to = merge_watermarks(state.shards)
+        return Sight(state, self._topic, catalogue, self._aligned.view(catalogue), self._statistics_to, unreadable)
+
+    def glance(self) -> dict[int, ShardView]:
+        """Return the watermarks of every shard.
+
+        Raises:
+            StoreUnavailable: no answer; looking again is safe.
+        """
+        return self._reader.read((), all_shards=True).shards
+
+    def _read(self, user_ids: Sequence[str]) -> tuple[StateSnapshot, dict[str, str]]:
+        try:
+            return self._reader.read(user_ids, all_shards=True), {}
+        except LedgerError:
+            unreadable = {}
+            for user_id in dict.fromkeys(user_ids):
+                try:
+                    self._reader.read([user_id])
+                except LedgerError as error:
+                    unreadable[user_id] = str(error)
+                    log.warning("ledger.unreadable", user_id=user_id, why=str(error))
+            rest = [user_id for user_id in user_ids if user_id not in unreadable]
+            return self._reader.read(rest, all_shards=True), unreadable
+
+    def _notice_emptied_store(self, views: dict[int, ShardView]) -> None:
+        if any(view.sequence < self._follower.sequence(shard) for shard, view in views.items()):
+            log.warning("statistics.reloaded", why="the store's newest delta is older than one taken in before")
+            self._follower.forget()
