@@ -77,7 +77,7 @@ def _read_filters(fields: dict[str, Any]) -> Filters:
         return Filters()
     try:
         return msgspec.convert(_without_nulls(raw), Filters)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, RecursionError, UnicodeEncodeError) as error:
         raise EventError("invalid_filter", f"filters: {error}") from None
 
 
@@ -87,7 +87,7 @@ def _read_position(fields: dict[str, Any]) -> Position | None:
         return None
     try:
         position = msgspec.convert(raw, Position)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise EventError("wrong_type", f"min_position: {error}") from None
     if not (0 <= position.partition < 2**31 and 0 <= position.offset < END_INTEGER):
         raise EventError(

@@ -48,8 +48,9 @@ class Settings(BaseSettings):
     epsilon_decay: Literal["fixed", "sqrt"] = Field("fixed", description="sqrt: epsilon/sqrt(e + 1)")
     novelty_s: float = Field(200.0, gt=0, description="the s of novelty, in the user's own ratings")
     ucb_c: float = Field(1.0, ge=0, description="the c of ucb")
-    session_timeout_s: float = Field(10.0, ge=1, description="Kafka's consumer session timeout")
-    rebalance_timeout_s: float = Field(5.0, ge=0.5, description="how long members have to rejoin a rebalancing group")
+    session_timeout_s: float = Field(10.0, ge=1, description="group session timeout; stock brokers want 6 or more")
+    rebalance_timeout_s: float = Field(5.0, ge=0.5, description="how long members have to rejoin a group")
+    fetch_wait_ms: int = Field(100, ge=1, le=10_000, description="how long a broker may hold a fetch without records")
     store_timeout_s: float = Field(5.0, gt=0, description="how long one call to the store may take")
     kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
     kafka_sasl_mechanism: SaslMechanism | None = None

@@ -2,16 +2,11 @@
 
 import os
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-with warnings.catch_warnings():
-    # kafka-python 3.0.12 reads its schemas by a function that Python 3.11 calls deprecated.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from kafka.admin import KafkaAdminClient
+from kafka.admin import KafkaAdminClient
 
 from schemas.topics import TOPICS
 from services.runtime.engines import Engine, start_broker, start_store

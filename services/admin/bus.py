@@ -9,6 +9,7 @@ from kafka.errors import KafkaError
 
 from schemas.errors import StreamrecError
 from streams.bus.clients import make_admin, make_consumer, make_producer
+from streams.bus.ends import find_ends
 from streams.bus.topics import TopicInfo
 from streams.settings import Settings
 
@@ -76,7 +77,7 @@ def log_ends(settings: Settings, topic: TopicInfo) -> dict[int, int]:
     """
     consumer = make_consumer(settings)
     try:
-        ends = consumer.end_offsets([TopicPartition(topic.name, partition) for partition in range(topic.partitions)])
+        ends = find_ends(consumer, [TopicPartition(topic.name, partition) for partition in range(topic.partitions)])
     except KafkaError as error:
         raise StreamrecError(f"the ends of topic {topic.name!r} cannot be read: {error!r}") from error
     finally:

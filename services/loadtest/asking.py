@@ -61,7 +61,7 @@ class RequestStream:
         self._deadline_ms = deadline_ms
         self._topic = settings.topic("requests")
         self._producer = make_producer(settings, linger_ms=0)
-        self._consumer = make_consumer(settings, fetch_max_wait_ms=20)
+        self._consumer = make_consumer(settings)
         answers = settings.topic("recommendations")
         partitions = self._consumer.partitions_for_topic(answers) or set()
         self._tps = [TopicPartition(answers, partition) for partition in sorted(partitions)]

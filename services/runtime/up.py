@@ -2,12 +2,13 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import structlog
@@ -19,6 +20,9 @@ from streams.settings import UP_FILE
 
 _LOCK = "up.lock"
 _ENGINES = "up"
+
+SUITED_TO_TANSU: dict[str, str | int] = {"fetch_wait_ms": 10, "session_timeout_s": 5}
+"""Tansu answers a waiting fetch, and lets a new group begin, only after about half of these."""
 
 log = structlog.get_logger()
 
@@ -49,11 +53,13 @@ def run_up(
         broker = start_broker(engines / "broker", kafka_home=kafka_home, port=broker_port)
         supervisor.adopt(broker)
         try:
-            _write_whole(up_file, _as_toml(bootstrap_servers=broker.url, redis_url=store.url))
+            told: dict[str, str | int] = {"bootstrap_servers": broker.url, "redis_url": store.url}
+            if kafka_home is None:
+                told |= SUITED_TO_TANSU
+            _write_whole(up_file, _as_toml(told))
             log.info(
                 "up.ready",
-                bootstrap_servers=broker.url,
-                redis_url=store.url,
+                settings=told,
                 broker=broker.name,
                 broker_pid=broker.pid,
                 store_pid=store.pid,
@@ -95,8 +101,8 @@ def _stop_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _as_toml(**values: str) -> str:
-    return "".join(f'{name} = "{value}"\n' for name, value in values.items())
+def _as_toml(values: Mapping[str, str | int]) -> str:
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
 
 
 def _write_whole(path: Path, text: str) -> None:

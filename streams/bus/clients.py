@@ -52,7 +52,7 @@ def make_consumer(settings: Settings, **overrides: Any) -> Any:
         "auto_offset_reset": "none",
         "isolation_level": "read_committed",
         "allow_auto_create_topics": False,
-        "fetch_max_wait_ms": 100,
+        "fetch_max_wait_ms": settings.fetch_wait_ms,
     }
     return _connect(KafkaConsumer, settings, **(arguments | overrides))
 

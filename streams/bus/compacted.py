@@ -10,6 +10,7 @@ from kafka.errors import KafkaError
 
 from schemas.errors import StreamrecError
 from streams.bus.clients import make_consumer
+from streams.bus.ends import find_ends
 from streams.bus.topics import require_topic
 from streams.settings import Settings
 
@@ -72,9 +73,8 @@ class CompactedReader:
 
     def _run(self) -> None:
         try:
-            self._consumer.assign(self._tps)
+            ends = find_ends(self._consumer, self._tps)
             self._consumer.seek_to_beginning(*self._tps)
-            ends = self._consumer.end_offsets(self._tps)
             while not self._stopping.is_set():
                 self._poll()
                 if not self._caught_up.is_set() and all(self._consumer.position(tp) >= ends[tp] for tp in self._tps):

@@ -1,6 +1,5 @@
 """Taking a partition: the checks between log and state, and when to halt."""
 
-import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -9,9 +8,6 @@ from typing import Protocol
 from schemas.errors import EventsLost, LogTooShort, StateMissing, TopicReplaced
 from streams.store.writer import Claim, StateWriter
 from streams.worker.session import Session
-
-SHORT_LOG_TRIES = 10
-SHORT_LOG_PAUSE_S = 0.5
 
 
 class LogEnds(Protocol):
@@ -25,7 +21,10 @@ class LogEnds(Protocol):
         """Return the first offset there is."""
 
     async def end(self) -> int:
-        """Return the offset after the last committed record."""
+        """Return the offset after the last committed record, or a lower one: brokers may name it too low."""
+
+    async def reaches(self, offset: int) -> bool:
+        """Return whether the log ends at ``offset`` or behind it, by fetching what is before it."""
 
     async def committed(self) -> int | None:
         """Return the group's committed offset, None without one."""
@@ -93,25 +92,15 @@ class Claimer:
             )
         return await ends.start() if self.start_ms is None else await ends.offset_at(self.start_ms)
 
-    async def _settled_end(self, session: Session, ends: LogEnds) -> int:
-        """Return the end of the log; brokers may report it late, so a short one is asked for again for a while."""
-        end = await ends.end()
-        for _ in range(SHORT_LOG_TRIES):
-            if end >= session.position:
-                break
-            await asyncio.sleep(SHORT_LOG_PAUSE_S)
-            end = await ends.end()
-        return end
-
     async def _check_log(self, session: Session, ends: LogEnds) -> None:
-        start, end = await ends.start(), await self._settled_end(session, ends)
+        start, end = await ends.start(), await ends.end()
         where = f"{self.topic!r} partition {session.partition}"
         if start > session.position:
             raise EventsLost(
                 f"the log of {where} starts at offset {start}, but the state has applied only up to "
                 f"{session.position}: {start - session.position} events were removed before they were applied"
             )
-        if end < session.position:
+        if end < session.position and not await ends.reaches(session.position):
             raise LogTooShort(
                 f"the log of {where} ends at offset {end}, but the state has applied up to {session.position}: "
                 "the broker lost events, or this is another log"

@@ -6,12 +6,14 @@ older session can reach the store: a revocation ends the runner before the next 
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, ClassVar
 
 import aiokafka
 import structlog
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -21,7 +23,8 @@ from streams.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-COMMIT_INTERVAL_S = 1.0
+REACH_TIMEOUT_S = 5.0
+FETCH_WAIT_S = 0.5
 
 RunPartition = Callable[["PartitionLog"], Coroutine[Any, Any, None]]
 
@@ -58,8 +61,22 @@ class PartitionLog:
         return int((await self._thread.run(self._thread.client.beginning_offsets([self._tp])))[self._tp])
 
     async def end(self) -> int:
-        """Return the offset after the last committed record."""
+        """Return the offset after the last committed record, as the broker names it."""
         return int((await self._thread.run(self._thread.client.end_offsets([self._tp])))[self._tp])
+
+    async def reaches(self, offset: int) -> bool:
+        """Return whether the log ends at ``offset`` or behind it, by fetching what is before it; moves the position."""
+        await self.seek(offset - 1)
+        deadline = time.monotonic() + REACH_TIMEOUT_S
+        while time.monotonic() < deadline:
+            try:
+                if await self.fetch(1, FETCH_WAIT_S) or await self.position() >= offset:
+                    return True
+            except NoOffsetForPartitionError:
+                continue
+            except OffsetOutOfRangeError:
+                return False
+        return False
 
     async def committed(self) -> int | None:
         """Return the group's committed offset, None without one."""
@@ -112,7 +129,7 @@ class WorkerConsumerThread(driver.AIOKafkaConsumerThread):
             isolation_level="read_committed",
             max_poll_interval_ms=24 * 60 * 60 * 1000,
             max_partition_fetch_bytes=1024 * 1024,
-            fetch_max_wait_ms=100,
+            fetch_max_wait_ms=settings.fetch_wait_ms,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(settings.session_timeout_s * 1000),
             rebalance_timeout_ms=int(settings.rebalance_timeout_s * 1000),

@@ -36,7 +36,8 @@ class Stage:
         self.requests = require_topic(self.admin, settings.topic("requests"))
         self.producer = make_producer(settings, linger_ms=0)
         self._readers = {
-            role: make_consumer(settings, auto_offset_reset="earliest") for role in ("recommendations", "requests.dlq")
+            role: make_consumer(settings, auto_offset_reset="earliest")
+            for role in ("recommendations", "requests.dlq")
         }
         for role, reader in self._readers.items():
             topic = settings.topic(role)

@@ -50,6 +50,9 @@ class MemoryLog:
     async def end(self) -> int:
         return self.end_offset
 
+    async def reaches(self, offset: int) -> bool:
+        return max(self.end_offset, *(record.offset + 1 for record in self.records)) >= offset
+
     async def committed(self) -> int | None:
         return self.committed_offset
 
