@@ -6,7 +6,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 RATINGS = Counter("streamrec_ratings", "Rating events, by what became of them", ["outcome"])
 RATING_LETTERS = Counter("streamrec_rating_dead_letters", "Records of `ratings` dead-lettered", ["reason"])
-UNEMBEDDED = Counter("streamrec_ratings_unembedded", "Rating events applied whose item has no vector")
+UNKNOWN_ITEMS = Counter(
+    "streamrec_ratings_of_unknown_items", "Rating events applied whose item is not in the catalogue"
+)
 COMMIT_CONFLICTS = Counter("streamrec_commit_conflicts", "Ledgers read again because they changed before the commit")
 APPLY_SECONDS = Histogram("streamrec_apply_seconds", "Time to apply one batch of ratings")
 
@@ -27,13 +29,13 @@ CATALOGUE_VERSION = Gauge("streamrec_catalogue_version", "How often the live cat
 
 
 def observe_batch(
-    applied: int, repeats: int, dead_letters: Mapping[str, int], unembedded: int, conflicts: int, seconds: float
+    applied: int, repeats: int, dead_letters: Mapping[str, int], unknown_items: int, conflicts: int, seconds: float
 ) -> None:
     """Count one applied batch of ratings; ``dead_letters`` is by reason."""
     RATINGS.labels("applied").inc(applied)
     RATINGS.labels("repeat").inc(repeats)
     for reason, count in dead_letters.items():
         RATING_LETTERS.labels(reason).inc(count)
-    UNEMBEDDED.inc(unembedded)
+    UNKNOWN_ITEMS.inc(unknown_items)
     COMMIT_CONFLICTS.inc(conflicts)
     APPLY_SECONDS.observe(seconds)

@@ -24,7 +24,7 @@ MAX_BATCH = 256
 _LOST_MEMBERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
-class Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python is untyped
+class Assignments(ConsumerRebalanceListener):
     """Notes what was assigned and revoked; the consumer's own thread calls it, so it only notes."""
 
     def __init__(self) -> None:

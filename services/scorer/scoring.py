@@ -21,12 +21,15 @@ from streams.bus.topics import TopicInfo
 
 log = structlog.get_logger(__name__)
 
-IDLE_WAIT_S = 0.1
+IDLE_WAIT_S = 0.02
+"""kafka-python may sleep through a poll's whole time while records lie in its buffer, so polls are short."""
 RECHECK_S = 0.01
 STORE_RETRY_S = 0.05
 LINGER_S = 0.002
 LOADED_BATCH = 16
 """A batch of this many means load: the next one lingers for more. Below it nothing waits."""
+SENT_TOGETHER = 32
+"""Answers sent in one go share the producer's requests; each send wakes its thread."""
 MAX_UNACKNOWLEDGED = 4096
 MAX_KEY_BYTES = 65_536
 
@@ -178,9 +181,15 @@ class Scorer:
         if self._is_store_away:
             log.info("store.back")
         self._is_store_away = False
-        for question in live:
-            question.fault = ""
-            self._answer_one(question, sight)
+        for first in range(0, len(live), SENT_TOGETHER):
+            answered = []
+            for question in live[first : first + SENT_TOGETHER]:
+                question.fault = ""
+                answer = self._answer_one(question, sight)
+                if answer is not None:
+                    answered.append((question.place, answer))
+            for place, answer in answered:
+                self._send(place, answer)
 
     def _refuse_expired(self, question: Question) -> bool:
         """Answer a question that expired before its state was looked at; return whether it did."""
@@ -192,7 +201,7 @@ class Scorer:
         self._send(question.place, self._answerer.refuse(request.request_id, request.user_id, code, message))
         return True
 
-    def _answer_one(self, question: Question, sight: Sight) -> None:
+    def _answer_one(self, question: Question, sight: Sight) -> Recommendation | None:
         request, started_s = question.request, time.perf_counter()
         try:
             answer = self._try_answer(question, sight)
@@ -209,7 +218,7 @@ class Scorer:
                 queue_ms=round((started_s - question.received_s) * 1000, 3),
                 score_ms=round((done_s - started_s) * 1000, 3),
             )
-            self._send(question.place, answer)
+        return answer
 
     def _try_answer(self, question: Question, sight: Sight) -> Recommendation | None:
         """Return the answer; None when the question now waits for its state."""

@@ -123,6 +123,7 @@ class Worker:
             RatingDecoder(settings.rating_min, settings.rating_max),
             send_letters,
             lambda: catalogue.current.embedded,
+            lambda items: int((catalogue.current.catalogue.rows_of_hashes(items) < 0).sum()),
         )
         claimer = Claimer(writer, self._topic, self._topic_id, self._start_ms, self._accepted_topic_id)
         runner = PartitionRunner(claimer, applier, _report_batch, self._fail)
@@ -202,7 +203,7 @@ class Worker:
 
 
 def _report_batch(session: Session, done: Applied, seconds: float) -> None:
-    metrics.observe_batch(done.applied, done.repeats, done.dead_letters, done.unembedded, done.conflicts, seconds)
+    metrics.observe_batch(done.applied, done.repeats, done.dead_letters, done.unknown_items, done.conflicts, seconds)
     log.info(
         "batch.applied",
         partition=session.partition,
@@ -211,7 +212,7 @@ def _report_batch(session: Session, done: Applied, seconds: float) -> None:
         applied=done.applied,
         repeats=done.repeats,
         dead_letters=done.dead_letters,
-        unembedded=done.unembedded,
+        unknown_items=done.unknown_items,
         conflicts=done.conflicts,
         ms=round(seconds * 1000, 2),
     )

@@ -4,12 +4,14 @@ import asyncio
 import random
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import structlog
 
+from recommender.arrays import Hashes
 from recommender.hashing import hash_id
 from recommender.ledger.batch import EmbeddedItems, FoldedBatch, fold_batch
 from schemas.codec import RatingDecoder
@@ -28,14 +30,33 @@ SendLetters = Callable[[Sequence[DeadLetter]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
+class PartOutcome:
+    """What the commit of one shard's part did: events applied and repeated, of unknown items, tries in conflict."""
+
+    applied: int = 0
+    repeats: int = 0
+    unknown_items: int = 0
+    conflicts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
-    """What a batch did."""
+    """What a batch did.
+
+    Attributes:
+        records: records fetched.
+        applied: events that changed the state.
+        repeats: events whose event_id was in the user's tail already.
+        dead_letters: bad records, by reason.
+        unknown_items: events applied whose item the catalogue does not have.
+        conflicts: tries that found a ledger changed and read it again.
+    """
 
     records: int
     applied: int
     repeats: int
     dead_letters: dict[str, int]
-    unembedded: int
+    unknown_items: int
     conflicts: int
 
 
@@ -47,6 +68,7 @@ class BatchApplier:
         decoder: of rating events.
         send_letters: sends dead letters and returns when all are acknowledged.
         embedded_items: returns the item vectors to fold with; asked once a batch.
+        count_unknown: returns how many of some item hashes the catalogue does not have.
     """
 
     def __init__(
@@ -55,11 +77,13 @@ class BatchApplier:
         decoder: RatingDecoder,
         send_letters: SendLetters,
         embedded_items: Callable[[], EmbeddedItems],
+        count_unknown: Callable[[Hashes], int],
     ) -> None:
         self._writer = writer
         self._decoder = decoder
         self._send_letters = send_letters
         self._embedded_items = embedded_items
+        self._count_unknown = count_unknown
 
     async def apply(self, session: Session, records: Sequence[LogRecord]) -> Applied:
         """Apply the records of one fetch and move the session behind them.
@@ -73,23 +97,23 @@ class BatchApplier:
         if bad:
             await self._send_letters([_letter(session, fault) for fault in bad])
         end = records[-1].offset + 1
-        applied = unembedded = conflicts = 0
+        outcomes: list[PartOutcome] = []
         for cut in cut_events(events, end, session.next_offsets):
-            outcomes = await asyncio.gather(
+            outcomes += await asyncio.gather(
                 *(
                     self._commit_part(session, shard, cut.end, cut.parts.get(shard), items)
                     for shard in range(self._writer.shards)
                 )
             )
-            for outcome in outcomes:
-                applied += outcome[0]
-                unembedded += outcome[1]
-                conflicts += outcome[2]
         session.position = end
-        reasons: dict[str, int] = {}
-        for fault in bad:
-            reasons[fault.reason] = reasons.get(fault.reason, 0) + 1
-        return Applied(len(records), applied, len(events) - applied, reasons, unembedded, conflicts)
+        return Applied(
+            records=len(records),
+            applied=sum(outcome.applied for outcome in outcomes),
+            repeats=sum(outcome.repeats for outcome in outcomes),
+            dead_letters=dict(Counter(fault.reason for fault in bad)),
+            unknown_items=sum(outcome.unknown_items for outcome in outcomes),
+            conflicts=sum(outcome.conflicts for outcome in outcomes),
+        )
 
     async def move(self, session: Session, position: int) -> None:
         """Move the watermark over a hole in the log, or, to where it is, refresh its time.
@@ -104,13 +128,12 @@ class BatchApplier:
 
     async def _commit_part(
         self, session: Session, shard: int, end: int, part: ShardPart | None, items: EmbeddedItems
-    ) -> tuple[int, int, int]:
-        """Commit one shard's part of a cut; return events applied, events without a vector, and conflicts."""
+    ) -> PartOutcome:
         if end <= session.next_offsets[shard]:
-            return 0, 0, 0
+            return PartOutcome()
         if part is None:
             await self._commit_folded(session, shard, end, None, None)
-            return 0, 0, 0
+            return PartOutcome()
         for conflicts in range(MAX_REVISION_TRIES):
             folded = await self._read_and_fold(session, shard, part, items)
             try:
@@ -119,8 +142,9 @@ class BatchApplier:
                 log.info("commit.conflicts", partition=session.partition, shard=shard, users=len(conflict.indexes))
                 await asyncio.sleep(random.uniform(0, 0.01) * 2**conflicts)  # noqa: S311 - jitter
                 continue
-            unembedded = int((items.rows(part.events.records["item"][folded.applied]) < 0).sum())
-            return int(folded.applied.sum()), unembedded, conflicts
+            applied = part.events.records["item"][folded.applied]
+            repeats = len(part.events.users) - len(applied)
+            return PartOutcome(len(applied), repeats, self._count_unknown(applied), conflicts)
         raise OffsetMoved(f"ledgers of shard {shard} changed under {MAX_REVISION_TRIES} tries")
 
     async def _read_and_fold(self, session: Session, shard: int, part: ShardPart, items: EmbeddedItems) -> FoldedBatch:

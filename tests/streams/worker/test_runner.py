@@ -62,7 +62,7 @@ def bench(store, make_settings):
         async def current_topic_id():
             return topic_id
 
-        applier = BatchApplier(writer, RatingDecoder(0.5, 5), send, lambda: NO_ITEMS)
+        applier = BatchApplier(writer, RatingDecoder(0.5, 5), send, lambda: NO_ITEMS, len)
         move = applier.move
 
         async def note_move(session, position):
@@ -280,6 +280,19 @@ def test_dead_letter_that_cannot_be_sent_stops_the_worker_before_the_watermark(b
     failures, mark = asyncio.run(scenario())
     assert repr(failures) == "[RuntimeError('the broker refuses')]"
     assert mark.startswith(b"0 ")
+
+
+def test_report_of_a_batch_tells_repeats_unknown_items_and_bad_records_apart(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0, event_id="e"), rating(1, event_id="e"), rating(2), MemoryRecord(3, b"{"))
+        async with bench() as seen:
+            await applied_to(seen, log, 4)
+            return seen.batches
+
+    (done,) = asyncio.run(scenario())
+    assert (done.records, done.applied, done.repeats, done.unknown_items) == (4, 2, 1, 2)
+    assert done.dead_letters == {"not_json": 1}
 
 
 def test_watermark_moves_over_a_hole_at_the_end_of_the_log(bench):
