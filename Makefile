@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("streamrec needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 ifeq ($(TORCH),cpu)
-	$(BIN)/pip install --quiet --constraint constraints.txt --index-url $(TORCH_CPU_INDEX) torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps --index-url $(TORCH_CPU_INDEX) torch
 endif
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@

@@ -54,7 +54,8 @@ class Asker:
     def ask_all(self, requests: Sequence[RecommendationRequest], timeout_s: float = 10.0) -> dict[str, Recommendation]:
         """Return the first answer to each request, by request_id.
 
-        Answers are read from where their topic ended before the first request was produced.
+        Answers are read from where their topic ended before the first request was produced, or a little earlier:
+        request ids tell them apart.
 
         Raises:
             StreamrecError: an answer did not come in time, or the bus failed.

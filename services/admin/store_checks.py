@@ -42,14 +42,13 @@ def open_store(settings: Settings) -> Any:
 
 
 def without_password(url: str) -> str:
-    """Return a URL without user and password.
+    """Return a URL without user and password: nothing before its last @, wherever that is.
 
     >>> without_password("redis://user:secret@host:6379/0")
     'redis://host:6379/0'
     """
     scheme, mark, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    return scheme + mark + authority.rpartition("@")[2] + slash + path
+    return scheme + mark + rest.rpartition("@")[2]
 
 
 def check_store(client: Any) -> Iterator[Finding]:

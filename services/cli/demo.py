@@ -36,6 +36,7 @@ from streams.store.reader import StateReader, merge_watermarks
 REQUESTS_PER_S = 50.0
 APPLY_TIMEOUT_S = 240.0
 ANSWER_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 10.0
 REFRESH_S = 0.1
 
 
@@ -170,6 +171,8 @@ class _Demo:
         finally:
             client.close()
         seconds = time.monotonic() - started
+        replay.wait(END_TIMEOUT_S)
+        replay.stop()
         published = sum(log_ends(self._settings, self._topic).values())
         return published, seconds
 

@@ -127,11 +127,12 @@ def replay(
     for due, event in _schedule(events, rate, speed):
         if stop.is_set():
             break
-        now = clock()
-        if started + due > now:
-            wait(started + due - now)
+        ahead_s = started + due - clock()
+        if ahead_s > 0:
+            wait(ahead_s)
         _send(producer, topic, event, outstanding)
         sent += 1
+        now = clock()
         if on_progress is not None and now - reported >= PROGRESS_EVERY_S:
             reported = now
             on_progress(progress())

@@ -149,7 +149,7 @@ def test_stop_ends_the_replay_early():
 
 def test_progress_is_told_ten_times_a_second_and_at_the_end():
     told = []
-    run(events(*[0] * 11), rate=20, on_progress=told.append)  # 11 events over 0.5 s
+    run(events(*[0] * 11), rate=16, on_progress=told.append)  # one event every 1/16 s, so that 2/16 s pass 0.1 s
     assert [progress.sent for progress in told] == [3, 5, 7, 9, 11, 11]
     assert told[-1].published == 11
 
