@@ -2,8 +2,6 @@
 
 import logging
 import os
-import signal
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +12,7 @@ from schemas.errors import ConfigurationError
 from services.cli.flags import SettingsArgument
 from streams.logs import configure_logs
 from streams.settings import UP_FILE
+from streams.signals import stop_on_signals
 
 
 def parse_time(text: str) -> int:
@@ -104,10 +103,8 @@ def scorer(*, settings: SettingsArgument) -> None:
     except ModuleNotFoundError as error:
         raise _missing_extra("scorer", error) from error
     _log_as_a_process()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    run_scorer(settings, stop)
+    with stop_on_signals() as stop:
+        run_scorer(settings, stop)
 
 
 def _log_as_a_process() -> None:

@@ -5,9 +5,7 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from schemas.errors import EngineError
 from services.runtime.engines import start_broker, start_store
 from services.runtime.supervise import Supervisor
 from streams.settings import UP_FILE
+from streams.signals import stop_on_signals
 
 _LOCK = "up.lock"
 _ENGINES = "up"
@@ -46,7 +45,7 @@ def run_up(
     directory.mkdir(parents=True, exist_ok=True)
     up_file = directory / UP_FILE.name
     engines = directory / _ENGINES
-    with _only_one(directory / _LOCK), _stop_signals() as stop, Supervisor(engines) as supervisor:
+    with _only_one(directory / _LOCK), stop_on_signals() as stop, Supervisor(engines) as supervisor:
         shutil.rmtree(engines, ignore_errors=True)
         store = start_store(engines / "store", port=store_port)
         supervisor.adopt(store)
@@ -87,18 +86,6 @@ def _only_one(path: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """Give an event that SIGTERM and SIGINT set, and put their old handlers back."""
-    stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _as_toml(values: Mapping[str, str | int]) -> str:

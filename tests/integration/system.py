@@ -6,6 +6,7 @@ from pathlib import Path
 
 from recommender.ledger import Ledger
 from schemas.events import Item
+from schemas.topics import TOPICS
 from services.admin.bus import open_admin
 from services.admin.catalogue import publish_items
 from services.admin.digest import StateDigest, state_digest
@@ -34,9 +35,10 @@ class System:
         self.settings = settings
         with open_admin(settings) as admin:
             create_topics(admin, settings)
-            self.ratings = require_topic(admin, settings.topic("ratings"))
+            self.topics = {role: require_topic(admin, settings.topic(role)) for role in TOPICS}
         self.store = make_client(settings)
         self.supervisor = Supervisor(directory)
+        self.children: dict[str, Child] = {}
 
     def launch(
         self,
@@ -47,8 +49,9 @@ class System:
         settings: Settings | None = None,
     ) -> Child:
         """Start a command and return at once; the system's settings are its own unless others are given."""
-        environment = environment_of(settings or self.settings)
-        return self.supervisor.launch(name or command, [*argv, command, *arguments], environment)
+        name, environment = name or command, environment_of(settings or self.settings)
+        self.children[name] = self.supervisor.launch(name, [*argv, command, *arguments], environment)
+        return self.children[name]
 
     def start(self, *commands: str) -> list[Child]:
         """Start commands side by side and wait until each is ready."""
@@ -69,7 +72,7 @@ class System:
 
     def _reader(self, settings: Settings | None) -> StateReader:
         settings = settings or self.settings
-        topic = self.ratings
+        topic = self.topics["ratings"]
         return StateReader(self.store, settings.namespace, settings.shards, topic.topic_id, topic.partitions)
 
     def wait_until_applied(self, records: int, settings: Settings | None = None, timeout_s: float = 60.0) -> None:

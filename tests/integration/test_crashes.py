@@ -49,9 +49,9 @@ def test_crashes_of_worker_and_scorer_in_mid_replay_lose_and_double_nothing(runn
     system, worker, scorer = running
     draws = random.Random(seed)
     before = log.records
-    # Every third seed kills both at once, the others one after the other; then the second dies in the catching up.
+    # Even seeds kill both at once, odd ones one after the other: then the second may die in the catching up.
     moments = sorted((moment(draws), moment(draws)))
-    groups = [(worker, scorer)] if seed % 3 == 2 else draws.sample([(worker,), (scorer,)], 2)
+    groups = [(worker, scorer)] if seed % 2 == 0 else draws.sample([(worker,), (scorer,)], 2)
     stream = RequestStream(system.settings, REQUESTS_PER_S, lambda: f"u{draws.randint(1, SIZES.users + 5)}")
     stream.start()
     with log.publishing(system.settings, seed, RATE):

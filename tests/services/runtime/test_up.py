@@ -9,6 +9,7 @@ from kafka.admin import KafkaAdminClient
 
 from schemas.errors import EngineError
 from services.runtime.supervise import Supervisor
+from services.runtime.up import SUITED_TO_TANSU
 from streams.settings import Settings
 from tests.services.runtime.processes import is_running, with_our_packages
 from tests.waiting import wait_until
@@ -53,9 +54,9 @@ def pids_of(up):
 def test_it_says_where_broker_and_store_are_and_settings_find_them(folder, supervisor):
     up = start_up(supervisor)
     written = tomllib.loads((folder / ".streamrec" / "up.toml").read_text())
-    assert written.keys() == {"bootstrap_servers", "redis_url"}
+    assert written.keys() == {"bootstrap_servers", "redis_url", *SUITED_TO_TANSU}
     settings = Settings()
-    assert {"bootstrap_servers": settings.bootstrap_servers, "redis_url": settings.redis_url} == written
+    assert {name: getattr(settings, name) for name in written} == written
     with redis.Redis.from_url(settings.redis_url) as client:
         assert client.ping()
     admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)

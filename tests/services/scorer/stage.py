@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from types import SimpleNamespace
 
+import numpy as np
 from kafka import TopicPartition
 
 from recommender.ledger.batch import EmbeddedItems, fold_batch
@@ -18,6 +19,7 @@ from streams.bus.clients import make_admin, make_consumer, make_producer
 from streams.bus.topics import create_topics, require_topic
 from streams.settings import Settings
 from streams.store.clients import make_async_client
+from streams.store.keys import topic_hash
 from streams.store.writer import StateWriter
 from streams.worker.batches import cut_events, decode_records, statistics_deltas
 from tests.waiting import wait_until
@@ -36,8 +38,7 @@ class Stage:
         self.requests = require_topic(self.admin, settings.topic("requests"))
         self.producer = make_producer(settings, linger_ms=0)
         self._readers = {
-            role: make_consumer(settings, auto_offset_reset="earliest")
-            for role in ("recommendations", "requests.dlq")
+            role: make_consumer(settings, auto_offset_reset="earliest") for role in ("recommendations", "requests.dlq")
         }
         for role, reader in self._readers.items():
             topic = settings.topic(role)
@@ -89,9 +90,9 @@ class Stage:
                 else:
                     counts = [int((part.events.users == i).sum()) for i in range(len(part.user_ids))]
                     stored = await writer.read(claim, part.user_ids, counts, embedded)
-                    revs = __import__("numpy").arange(1, len(stored) + 1, dtype="u8")
+                    revs = np.arange(1, len(stored) + 1, dtype=np.uint64)
                     folded = fold_batch(
-                        part.events, stored, revs, _topic_hash(self.ratings.topic_id), partition, embedded
+                        part.events, stored, revs, topic_hash(self.ratings.topic_id), partition, embedded
                     )
                     deltas = statistics_deltas(part.events, folded.applied)
                     user_ids = [part.user_ids[user] for user in folded.users]
@@ -129,12 +130,6 @@ class Stage:
             self.letters += records
 
 
-def _topic_hash(topic_id: str) -> int:
-    from streams.store.keys import topic_hash
-
-    return topic_hash(topic_id)
-
-
 @contextlib.contextmanager
 def running_scorer(settings: Settings) -> Iterator[threading.Event]:
     """A scorer in a thread; what it raised is raised at the end, and it must end within 10 s."""
@@ -144,7 +139,7 @@ def running_scorer(settings: Settings) -> Iterator[threading.Event]:
     def run() -> None:
         try:
             run_scorer(settings, stop)
-        except BaseException as error:  # handed to the test
+        except BaseException as error:  # noqa: BLE001 - handed to the test
             raised.append(error)
 
     thread = threading.Thread(target=run, name="scorer")

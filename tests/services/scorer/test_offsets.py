@@ -1,3 +1,4 @@
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -70,6 +71,7 @@ class TrackedLog(RuleBasedStateMachine):
     @rule(partition=st.integers(0, 2))
     def lose(self, partition):
         self.received.pop(partition, None)
+        self.answered.pop(partition, None)
         self.tracker.drop(partition)
 
     @precondition(lambda self: self.received)
@@ -95,4 +97,5 @@ class TrackedLog(RuleBasedStateMachine):
         )
 
 
+TrackedLog.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestTrackedLog = TrackedLog.TestCase

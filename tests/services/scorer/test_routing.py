@@ -33,6 +33,4 @@ def test_the_parameters_are_those_of_the_settings():
     settings = Settings(
         novelty_s=50, ucb_c=2, epsilon=0.3, epsilon_decay="sqrt", rating_min=1, rating_max=10, namespace="n"
     )
-    assert make_policy_settings(settings) == PolicySettings(
-        s=50, c=2, epsilon=0.3, epsilon_decay="sqrt", prior=5.5
-    )
+    assert make_policy_settings(settings) == PolicySettings(s=50, c=2, epsilon=0.3, epsilon_decay="sqrt", prior=5.5)

@@ -1,0 +1,68 @@
+import pytest
+
+from services.lab.synthetic import Sizes
+from tests.integration.replaying import Log
+from tests.integration.system import end
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.integration
+
+RATE = 2500.0
+
+
+@pytest.fixture(scope="module")
+def log():
+    return Log(2, Sizes(users=80, items=60, ratings=3000))
+
+
+@pytest.fixture(scope="module")
+def running(make_system):
+    """One log with two states of it: two workers on two shards, and one worker on one shard."""
+    system = make_system(shards=2)
+    one = system.settings.model_copy(update={"shards": 1, "namespace": f"{system.settings.namespace}-one"})
+    first = system.launch("worker", name="first")
+    second = system.launch("worker", name="second")
+    alone = system.launch("worker", name="alone", settings=one)
+    for child in (first, second, alone):
+        child.wait_for_event("worker.ready")
+    return system, one, first, second
+
+
+def partitions_of(*workers):
+    """The partitions each worker began its newest sessions with."""
+    return [
+        {event["partition"] for event in worker.events() if event.get("event") == "batch.applied"}
+        for worker in workers
+    ]
+
+
+def check_digests(system, one, log):
+    for settings in (system.settings, one):
+        system.wait_until_applied(log.records, settings)
+    expected = log.expected()
+    found = [system.digest(log.item_ids, settings) for settings in (system.settings, one)]
+    assert found == [(expected.state, expected.statistics, expected.users, log.records)] * 2
+
+
+def test_two_shards_and_two_workers_give_the_digest_of_one_of_each(running, log):
+    system, one, first, second = running
+    with log.publishing(system.settings, 0, RATE):
+        pass
+    check_digests(system, one, log)
+    users = [sum(1 for _ in system.store.scan_iter(f"{{{system.settings.namespace}:{s}}}:g1:user:*")) for s in range(2)]
+    assert min(users) > 0
+    mine, theirs = partitions_of(first, second)
+    assert mine | theirs == set(range(system.settings.partitions))
+    assert mine
+    assert theirs
+
+
+def test_a_worker_that_is_told_to_end_in_mid_replay_hands_over_and_ends_with_0(running, log):
+    system, one, first, second = running
+    before = log.records
+    with log.publishing(system.settings, 1, RATE):
+        wait_until(lambda: system.applied() >= before + 1000, 30, "a third is applied")
+        assert end(second) == 0
+    check_digests(system, one, log)
+    assert second.events()[-1]["event"] == "worker.stopped"
+    assert partitions_of(first) == [set(range(system.settings.partitions))]
