@@ -101,19 +101,21 @@ class RatingDecoder:
             event = _decode_rating_event(value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return self._decode_slowly(value)
-        if event.user_id.__class__ is int:
-            event.user_id = str(event.user_id)
-        if event.item_id.__class__ is int:
-            event.item_id = str(event.item_id)
+        user_id, item_id = event.user_id, event.item_id
+        if user_id.__class__ is int:
+            event.user_id = user_id = str(user_id)
+        if item_id.__class__ is int:
+            event.item_id = item_id = str(item_id)
+        event_id, request_id, ts_ms = event.event_id, event.request_id, event.ts_ms
         if (
             event.v == VERSION
             and (value.isascii() or _is_utf8(value))
             and self.rating_min <= event.rating <= self.rating_max
-            and 0 < len(event.user_id) <= MAX_ID_LENGTH
-            and 0 < len(event.item_id) <= MAX_ID_LENGTH
-            and (event.event_id is None or 0 < len(event.event_id) <= MAX_ID_LENGTH)
-            and (event.ts_ms is None or MIN_INTEGER <= event.ts_ms < END_INTEGER)
-            and (event.request_id is None or 0 < len(event.request_id) <= MAX_ID_LENGTH)
+            and 0 < len(user_id) <= MAX_ID_LENGTH
+            and 0 < len(item_id) <= MAX_ID_LENGTH
+            and (event_id is None or 0 < len(event_id) <= MAX_ID_LENGTH)
+            and (ts_ms is None or MIN_INTEGER <= ts_ms < END_INTEGER)
+            and (request_id is None or 0 < len(request_id) <= MAX_ID_LENGTH)
         ):
             return event  # type: ignore[no-any-return]
         return self._decode_slowly(value)

@@ -1,5 +1,6 @@
 """Settings: by flag, by environment, by ``streamrec.toml``, then by what ``streamrec up`` wrote."""
 
+import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,19 +23,21 @@ class Settings(BaseSettings):
     Precedence: arguments (flags), environment, ``streamrec.toml``, ``.streamrec/up.toml``, defaults.
     """
 
-    model_config = SettingsConfigDict(env_prefix="STREAMREC_", extra="forbid", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="STREAMREC_", extra="forbid", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     bootstrap_servers: str = Field("localhost:9092", description="Kafka's bootstrap servers, comma-separated")
-    redis_url: str = Field("redis://localhost:6379/0", description="URL of Redis, Valkey or a cluster of either")
+    redis_url: str = Field("redis://localhost:6379/0", description="URL of Redis, Valkey or a cluster", repr=False)
     namespace: str = Field("streamrec", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="prefix of keys and groups")
     topic_prefix: str = Field("", description="prefix of every topic's default name")
-    topic_ratings: str = ""
-    topic_requests: str = ""
-    topic_recommendations: str = ""
-    topic_items: str = ""
-    topic_models: str = ""
-    topic_ratings_dlq: str = ""
-    topic_requests_dlq: str = ""
+    topic_ratings: str = Field("", description="name of an existing topic for ratings")
+    topic_requests: str = Field("", description="name of an existing topic for requests")
+    topic_recommendations: str = Field("", description="name of an existing topic for answers")
+    topic_items: str = Field("", description="name of an existing topic for items")
+    topic_models: str = Field("", description="name of an existing topic for releases")
+    topic_ratings_dlq: str = Field("", description="name of an existing topic for bad ratings")
+    topic_requests_dlq: str = Field("", description="name of an existing topic for bad requests")
     partitions: int = Field(4, ge=1, le=10_000, description="partitions of each topic that streamrec creates")
     replication: int = Field(1, ge=1, le=10, description="replicas of each topic that streamrec creates")
     model_dir: str = Field(".streamrec/models", description="where releases are kept, any fsspec URL")
@@ -52,13 +55,13 @@ class Settings(BaseSettings):
     rebalance_timeout_s: float = Field(5.0, ge=0.5, description="how long members have to rejoin a group")
     fetch_wait_ms: int = Field(100, ge=1, le=10_000, description="how long a broker may hold a fetch without records")
     store_timeout_s: float = Field(5.0, gt=0, description="how long one call to the store may take")
-    kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
-    kafka_sasl_mechanism: SaslMechanism | None = None
-    kafka_sasl_username: str | None = None
-    kafka_sasl_password: str | None = Field(None, repr=False)
-    kafka_ssl_cafile: str | None = None
-    kafka_ssl_certfile: str | None = None
-    kafka_ssl_keyfile: str | None = None
+    kafka_security_protocol: SecurityProtocol = Field("PLAINTEXT", description="how every Kafka client connects")
+    kafka_sasl_mechanism: SaslMechanism | None = Field(None, description="with SASL_SSL or SASL_PLAINTEXT")
+    kafka_sasl_username: str | None = Field(None, description="with SASL_SSL or SASL_PLAINTEXT")
+    kafka_sasl_password: str | None = Field(None, repr=False, description="better by environment than by flag")
+    kafka_ssl_cafile: str | None = Field(None, description="PEM file of the authorities to trust; the system's if none")
+    kafka_ssl_certfile: str | None = Field(None, description="PEM file of the client's certificate")
+    kafka_ssl_keyfile: str | None = Field(None, description="PEM file of the certificate's key, if it is not in there")
 
     @field_validator("bootstrap_servers")
     @classmethod
@@ -85,6 +88,8 @@ class Settings(BaseSettings):
             ]
             if missing:
                 raise ValueError(f"{self.kafka_security_protocol} needs {', '.join(missing)}")
+        if self.kafka_ssl_keyfile and not self.kafka_ssl_certfile:
+            raise ValueError("kafka_ssl_keyfile is set without kafka_ssl_certfile: the key would not be used")
         asks_for_tls = self.kafka_ssl_cafile or self.kafka_ssl_certfile or self.kafka_ssl_keyfile
         if asks_for_tls and not self.kafka_security_protocol.endswith("SSL"):
             raise ValueError(
@@ -139,3 +144,5 @@ def load_settings(**flags: Any) -> Settings:
             f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}" for fault in error.errors()
         )
         raise ConfigurationError(faults) from error
+    except (tomllib.TOMLDecodeError, OSError) as error:
+        raise ConfigurationError(f"{CONFIG_FILE} or {UP_FILE} cannot be read: {error}") from error

@@ -23,6 +23,8 @@ ROOMS = ("schemas", "recommender", "streams", "services", "benchmarks", "deploy"
 NO_SETTINGS = {"STREAMREC_CACHE", "STREAMREC_NAME"}
 """A variable that is read, and is no setting; the word for any of them."""
 
+_BLOCK = re.compile(r"^```[\s\S]*?^```$|^    .*$", flags=re.MULTILINE)
+
 named = pytest.mark.parametrize("page", PAGES, ids=[page.relative_to(ROOT).as_posix() for page in PAGES])
 
 
@@ -56,12 +58,12 @@ def _headings(text: str) -> set[str]:
 
 
 def _without_code(text: str) -> str:
-    return re.sub(r"^```.*?^```$|^    .*$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return _BLOCK.sub("", text)
 
 
 def _code(text: str) -> str:
     """Everything set as code: blocks, and spans between backticks, one a line."""
-    blocks = re.findall(r"^```.*?^```$|^    .*$", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = _BLOCK.findall(text)
     spans = re.findall(r"`([^`\n]+(?:\n[^`\n]+)?)`", _without_code(text))
     return "\n".join([*blocks, *(span.replace("\n", " ") for span in spans)])
 
@@ -79,7 +81,7 @@ def _rows(text: str, header: str) -> list[list[str]]:
 
 
 def _section(text: str, title: str) -> str:
-    return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    return text.split(f"\n## {title}\n")[1].split("\n## ", maxsplit=1)[0]
 
 
 def _first_block(section: str) -> bytes:
@@ -110,19 +112,16 @@ def test_every_link_leads_somewhere(page):
 @named
 def test_every_command_exists_with_its_flags(page):
     for call in _commands(page.read_text()):
-        words = call.split()
-        chain, apps, rest = app.parse_commands(words)
-        assert chain or rest[:1] in (["--help"], ["--version"]), call
-        assert rest != [] or apps[-1].default_command is not None or not chain, call
-        known = {name for argument in _arguments(apps[-1]) for name in argument.names}
-        known |= {name for argument in app.meta.assemble_argument_collection() for name in argument.names}
-        for word in rest:
-            if word.startswith("--"):
-                assert word.split("=")[0] in known | {"--help", "--version"}, call
-
-
-def _arguments(command: Any) -> Any:
-    return command.assemble_argument_collection() if command.default_command is not None else ()
+        if call in {"--help", "--version"}:
+            continue
+        chain, apps, rest = app.parse_commands(call.split())
+        assert chain, call
+        is_group = apps[-1].default_command is None
+        assert not (is_group and rest), call
+        known = {"--help", "--version"}
+        for command in (app.meta, *([] if is_group else apps[-1:])):
+            known |= {name for argument in command.assemble_argument_collection() for name in argument.names}
+        assert [word for word in rest if word.startswith("--") and word.split("=")[0] not in known] == [], call
 
 
 @named
@@ -141,7 +140,8 @@ def test_no_page_speaks_of_the_machine_it_was_written_on(page):
 
 @named
 def test_every_module_and_file_named_exists(page):
-    for path in re.findall(r"`((?:schemas|recommender|streams|services|benchmarks|deploy|tests|docs)/[\w./-]*)`", page.read_text()):
+    roots = "schemas|recommender|streams|services|benchmarks|deploy|tests|docs"
+    for path in re.findall(rf"`((?:{roots})/[\w./-]*)`", page.read_text()):
         assert (ROOT / path).exists(), path
 
 

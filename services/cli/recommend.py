@@ -1,5 +1,6 @@
 """``streamrec recommend``."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from services.cli.show import say, show_table, write_bytes
 
 _NOT_NEW = 0.9995
 _SHOWN_BONUS = 0.005
+_SHOWN_RATINGS = 2
 
 
 def recommend(
@@ -35,7 +37,7 @@ def recommend(
         k: how many, 1 to 500.
         policy: which policy; the scorer's own choice by default.
         epsilon: how often to explore, 0 to 1.
-        explain: show the explanation, too.
+        explain: say which of the user's own ratings count for it, too.
         timeout_s: how long to wait for the answer.
         as_json: the answer as it was on the bus, instead of a table.
         settings: from flags, environment and files.
@@ -56,8 +58,15 @@ def recommend(
 
 
 def _show(answer: Recommendation, items: dict[str, Item]) -> None:
+    details = _details_of(answer)
+    titles = {item_id: item.title or item_id for item_id, item in items.items()}
     rows = (
-        (str(rank), *_describe(slot.item_id, items), f"{slot.score:.3f}", explain_slot(slot))
+        (
+            str(rank),
+            *_describe(slot.item_id, items),
+            f"{slot.score:.3f}",
+            explain_slot(slot, details.get(slot.item_id), titles),
+        )
         for rank, slot in enumerate(answer.items, 1)
     )
     title = f"for {answer.user_id}, by {answer.policy} with {answer.model or 'no embeddings'}"
@@ -66,8 +75,14 @@ def _show(answer: Recommendation, items: dict[str, Item]) -> None:
     known = f"{state.t} ratings known of this user" if state.t else "nothing known of this user yet"
     age = "" if state.watermark_age_ms is None else f", state {state.watermark_age_ms:.0f} ms old"
     say(f"{known}{age}; {answer.n_candidates} candidates; scored in {answer.timing.score_ms:.1f} ms")
-    for name, value in (answer.explanation or {}).items():
-        say(f"{name}: {value}")
+    formula = (answer.explanation or {}).get("formula")
+    if formula:
+        say(formula)
+
+
+def _details_of(answer: Recommendation) -> dict[str, dict[str, Any]]:
+    """Return what an explanation says of each item, by its id."""
+    return {detail["item_id"]: detail for detail in (answer.explanation or {}).get("items", [])}
 
 
 def _describe(item_id: str, items: dict[str, Item]) -> tuple[str, str, str]:
@@ -77,8 +92,15 @@ def _describe(item_id: str, items: dict[str, Item]) -> tuple[str, str, str]:
     return item.title or item_id, ", ".join(item.genres), "" if item.year is None else str(item.year)
 
 
-def explain_slot(slot: RecommendedItem) -> str:
+def explain_slot(
+    slot: RecommendedItem, detail: Mapping[str, Any] | None = None, titles: Mapping[str, str] | None = None
+) -> str:
     """Return in words why an item is in its slot, from the parts of its score.
+
+    Args:
+        slot: the item with its parts.
+        detail: what the explanation says of it; None without one.
+        titles: titles by item id, for the user's ratings in ``detail``.
 
     >>> parts = {"relevance": 3.9, "novelty": 0.5, "bonus": 0.25}
     >>> explain_slot(RecommendedItem(item_id="a", score=2.2, propensity=1.0, explored=False, parts=parts))
@@ -87,7 +109,7 @@ def explain_slot(slot: RecommendedItem) -> str:
     parts: dict[str, Any] = slot.parts
     words = []
     if parts.get("relevance") is not None:
-        words.append(f"relevance {parts['relevance']:.2f}")
+        words.append(f"relevance {parts['relevance']:.2f}{_explain_relevance(detail, titles or {})}")
     novelty = parts.get("novelty")
     if novelty is not None and novelty < _NOT_NEW:
         words.append(f"times {novelty:.2f} as it was rated lately")
@@ -98,3 +120,12 @@ def explain_slot(slot: RecommendedItem) -> str:
         words.append(f"plus {bonus:.2f} as few rated it")
     text = ", ".join(words)
     return f"drawn to explore; {text}".removesuffix("; ") if slot.explored else text
+
+
+def _explain_relevance(detail: Mapping[str, Any] | None, titles: Mapping[str, str]) -> str:
+    """Return what relevance is made of, in brackets; empty where the user's own ratings add nothing."""
+    if not detail or not detail.get("personal"):
+        return ""
+    by_share = sorted(detail.get("ratings", []), key=lambda one: -abs(one["share"]))[:_SHOWN_RATINGS]
+    ratings = ", ".join(f"{one['rating']:.1f} for {titles.get(one['item_id'], one['item_id'])}" for one in by_share)
+    return f" ({detail['prior']:.2f} by all, {detail['personal']:+.2f} by own ratings{': ' * bool(ratings)}{ratings})"

@@ -166,9 +166,9 @@ class TestLiveCatalogue:
         catalogue = open_catalogue()
         assert set(catalogue.current.catalogue.item_ids) == {"a", "b", "c"}
         say.item("d")
-        wait_until(lambda: "d" in catalogue.current.catalogue.item_ids, 1.0, "a new item within a second")
+        wait_until(lambda: "d" in catalogue.current.catalogue.item_ids, 5.0)
         say.withdrawn("a")
-        items = wait_until(lambda: (now := catalogue.current.catalogue).listed.sum() == 3 and now, 1.0)
+        items = wait_until(lambda: (now := catalogue.current.catalogue).listed.sum() == 3 and now, 5.0)
         assert not items.listed[items.row_of("a")]
         assert items.items[items.row_of("a")].title == "Title a"
         catalogue.check()

@@ -34,6 +34,27 @@ def test_parts_are_put_in_words(shown, words):
     assert explain_slot(shown) == words
 
 
+DETAIL = {
+    "item_id": "a",
+    "prior": 4.0,
+    "personal": 0.25,
+    "ratings": [
+        {"item_id": "x", "rating": 2.0, "share": 0.05},
+        {"item_id": "y", "rating": 4.5, "share": 0.3},
+        {"item_id": "z", "rating": 1.0, "share": -0.1},
+    ],
+}
+
+
+def test_explanation_names_the_two_ratings_that_count_most():
+    words = explain_slot(slot(relevance=4.25, novelty=1.0, bonus=0.0), DETAIL, {"y": "Heat"})
+    assert words == "relevance 4.25 (4.00 by all, +0.25 by own ratings: 4.5 for Heat, 1.0 for z)"
+
+
+def test_explanation_of_a_new_user_adds_nothing():
+    assert explain_slot(slot(relevance=4.0), {"prior": 4.0, "personal": 0.0, "ratings": []}, {}) == "relevance 4.00"
+
+
 @pytest.fixture
 def asked():
     return []
@@ -49,7 +70,7 @@ def answer(asked):
         items[1].item_id = "x"
         state = StateView(t=12, partition=0, offset=3, watermark_age_ms=9.0)
         fields = {"policy": "greedy", "model": "items@1", "items": items, "n_candidates": 40, "state": state}
-        explanation = {"taste": "Drama"} if request.explain else None
+        explanation = {"formula": "a + b", "items": [DETAIL]} if request.explain else None
         answer = Recommendation(
             request_id=request.request_id, user_id=request.user_id, explanation=explanation, **fields
         )
@@ -81,7 +102,8 @@ def test_flags_are_fields_of_the_request(run, topics, answer, asked):
     assert outcome.code == 0, outcome.err
     (request,) = asked
     assert (request.user_id, request.k, request.policy, request.epsilon, request.explain) == ("u", 3, "ucb", 0.5, True)
-    assert "taste: Drama" in outcome.out
+    assert "a + b" in outcome.out
+    assert "4.00 by all, +0.25 by own ratings" in outcome.out
 
 
 @pytest.mark.integration

@@ -46,6 +46,7 @@ class Stage:
         self.answers: dict[str, list[Recommendation]] = {}
         self.answer_records: list = []
         self.letters: list = []
+        self._asked: list = []
 
     def close(self) -> None:
         self.producer.close()
@@ -102,7 +103,7 @@ class Stage:
         return end
 
     def ask(self, request: RecommendationRequest) -> None:
-        self.produce("requests", request.user_id.encode(), encode(request))
+        self._asked.append(self.produce("requests", request.user_id.encode(), encode(request)))
 
     def answer(self, request_id: str, timeout_s: float = 20.0) -> Recommendation:
         """Return the first answer to a request."""
@@ -116,9 +117,27 @@ class Stage:
 
     def exchange(self, **fields) -> Recommendation:
         """Ask and return the answer."""
-        request = RecommendationRequest(**{"request_id": uuid.uuid4().hex, "user_id": "u"} | fields)
+        request = RecommendationRequest(
+            **{"request_id": uuid.uuid4().hex, "user_id": "u", "deadline_ms": 60_000} | fields
+        )
         self.ask(request)
         return self.answer(request.request_id)
+
+    def request_ends(self) -> dict[int, int]:
+        """Return the offset after the last request asked, by partition."""
+        ends = dict.fromkeys(range(self.requests.partitions), 0)
+        for future in self._asked:
+            place = future.get(10)
+            ends[place.partition] = max(ends[place.partition], place.offset + 1)
+        return ends
+
+    def committed_requests(self) -> dict[int, int]:
+        """Return the offsets that the scorers have committed."""
+        reader = make_consumer(self.settings, group_id=self.settings.group_scorer)
+        tps = [TopicPartition(self.requests.name, partition) for partition in range(self.requests.partitions)]
+        offsets = {tp.partition: reader.committed(tp) or 0 for tp in tps}
+        reader.close()
+        return offsets
 
     def _pump(self) -> None:
         for records in self._readers["recommendations"].poll(timeout_ms=5).values():
