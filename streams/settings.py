@@ -121,6 +121,11 @@ class Settings(BaseSettings):
         return name or f"{self.topic_prefix}{role}"
 
     @property
+    def state_scale(self) -> str:
+        """What is fixed when the state is made, as the store keeps it."""
+        return f"ratings {self.rating_min:g} to {self.rating_max:g}, {self.shards} shard(s)"
+
+    @property
     def group_worker(self) -> str:
         """The workers' consumer group."""
         return f"{self.namespace}.worker"

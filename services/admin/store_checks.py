@@ -10,7 +10,7 @@ from schemas.errors import StoreUnavailable
 from services.admin.findings import Finding, Status
 from streams.bus.topics import TopicInfo
 from streams.settings import Settings
-from streams.store.clients import make_client
+from streams.store.clients import make_client, without_password
 from streams.store.keys import ShardKeys
 from streams.store.reader import ShardView, StateReader, merge_watermarks
 
@@ -39,16 +39,6 @@ def open_store(settings: Settings) -> Any:
             client.close()
         raise StoreUnavailable(f"no Redis answers at {without_password(settings.redis_url)}: {error}") from error
     return client
-
-
-def without_password(url: str) -> str:
-    """Return a URL without user and password: nothing before its last @, wherever that is.
-
-    >>> without_password("redis://user:secret@host:6379/0")
-    'redis://host:6379/0'
-    """
-    scheme, mark, rest = url.partition("://")
-    return scheme + mark + rest.rpartition("@")[2]
 
 
 def check_store(client: Any) -> Iterator[Finding]:
@@ -110,7 +100,7 @@ def check_state(client: Any, settings: Settings, topic: TopicInfo, ends: Mapping
     Raises:
         StoreUnavailable: the store did not answer.
     """
-    made_from = _topics_of_state(client, settings)
+    made_from = _written_in_shards(client, settings, lambda keys: keys.topic)
     if not made_from:
         yield Finding("state", "warn", "nothing was applied yet", "run `streamrec worker`")
         return
@@ -121,6 +111,13 @@ def check_state(client: Any, settings: Settings, topic: TopicInfo, ends: Mapping
             f"it was made from topic id {', '.join(sorted(made_from))}, {topic.name!r} has id {topic.topic_id}",
             f"use the right broker or store; a topic made again on purpose: `streamrec worker --accept-topic-id "
             f"{topic.topic_id}`",
+        )
+        return
+    other = sorted(_written_in_shards(client, settings, lambda keys: keys.scale) - {settings.state_scale})
+    if other:
+        says = f"it was made with {other[0]}, the settings say {settings.state_scale}"
+        yield Finding(
+            "state", "fail", says, "set rating_min, rating_max and shards as they were: the worker would halt"
         )
         return
     reader = StateReader(client, settings.namespace, settings.shards, topic.topic_id, topic.partitions)
@@ -144,14 +141,15 @@ def judge_watermarks(shards: Mapping[int, ShardView], ends: Mapping[int, int]) -
     return Finding("state", "ok", f"{says}; watermarks are {age_ms:.0f} ms old")
 
 
-def _topics_of_state(client: Any, settings: Settings) -> set[str]:
+def _written_in_shards(client: Any, settings: Settings, key_of: Callable[[ShardKeys], str]) -> set[str]:
+    """Return the different values that one key has in the shards of the state."""
     found = set()
     try:
         for shard in range(settings.shards):
             generation = client.get(ShardKeys(settings.namespace, shard).live_generation)
-            topic_id = client.get(ShardKeys(settings.namespace, shard, int(generation or 1)).topic)
-            if topic_id is not None:
-                found.add(topic_id.decode())
+            value = client.get(key_of(ShardKeys(settings.namespace, shard, int(generation or 1))))
+            if value is not None:
+                found.add(value.decode())
     except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
         raise StoreUnavailable(f"the store did not answer: {error}") from error
     return found

@@ -30,7 +30,7 @@ from services.runtime.supervise import Child, Supervisor
 from services.trainer.embeddings import train_embeddings
 from streams.bus.topics import create_topics, require_topic
 from streams.settings import UP_FILE, Settings
-from streams.store.clients import make_client
+from streams.store.clients import make_client, without_password
 from streams.store.reader import StateReader, merge_watermarks
 
 REQUESTS_PER_S = 50.0
@@ -113,7 +113,8 @@ class _Demo:
             create_topics(admin, self._settings)
             self._topic = require_topic(admin, self._settings.topic("ratings"))
         self._note(
-            f"broker {ready['broker']} at {self._settings.bootstrap_servers}, store at {self._settings.redis_url}"
+            f"broker {ready['broker']} at {self._settings.bootstrap_servers}, "
+            f"store at {without_password(self._settings.redis_url)}"
         )
 
     def _start_processes(self) -> None:

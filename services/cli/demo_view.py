@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.events import Item, Recommendation
-from services.cli.recommend import explain_slot
+from services.cli.recommend import details_of, explain_slot
 from services.loadtest.asking import AskingTally
 
 PLAIN_EVERY_S = 2.0
@@ -139,9 +139,17 @@ class DemoView:
         table = Table(title=Text(title, style="bold"), title_justify="left", header_style="dim")
         for column in ("", "title", "genres", "score", "why"):
             table.add_column(column, overflow="fold")
+        details = details_of(answer)
+        titles = {item_id: item.title for item_id, item in self._items.items()}
         for rank, slot in enumerate(answer.items[:SHOWN_ITEMS], 1):
             item = self._items.get(slot.item_id)
             name = item.title if item else slot.item_id
             genres = ", ".join(item.genres) if item else ""
-            table.add_row(str(rank), Text(name), Text(genres), f"{slot.score:.3f}", Text(explain_slot(slot)))
+            table.add_row(
+                str(rank),
+                Text(name),
+                Text(genres),
+                f"{slot.score:.3f}",
+                Text(explain_slot(slot, details.get(slot.item_id), titles)),
+            )
         return table

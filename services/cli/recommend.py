@@ -37,13 +37,13 @@ def recommend(
         k: how many, 1 to 500.
         policy: which policy; the scorer's own choice by default.
         epsilon: how often to explore, 0 to 1.
-        explain: say which of the user's own ratings count for it, too.
+        explain: have the explanation in the answer; the table always shows it.
         timeout_s: how long to wait for the answer.
         as_json: the answer as it was on the bus, instead of a table.
         settings: from flags, environment and files.
     """
     request = RecommendationRequest(
-        request_id=uuid4().hex, user_id=user, k=k, policy=policy, epsilon=epsilon, explain=explain
+        request_id=uuid4().hex, user_id=user, k=k, policy=policy, epsilon=epsilon, explain=explain or not as_json
     )
     with Asker(settings) as asker:
         answer = asker.ask(request, timeout_s)
@@ -58,7 +58,7 @@ def recommend(
 
 
 def _show(answer: Recommendation, items: dict[str, Item]) -> None:
-    details = _details_of(answer)
+    details = details_of(answer)
     titles = {item_id: item.title or item_id for item_id, item in items.items()}
     rows = (
         (
@@ -80,7 +80,7 @@ def _show(answer: Recommendation, items: dict[str, Item]) -> None:
         say(formula)
 
 
-def _details_of(answer: Recommendation) -> dict[str, dict[str, Any]]:
+def details_of(answer: Recommendation) -> dict[str, dict[str, Any]]:
     """Return what an explanation says of each item, by its id."""
     return {detail["item_id"]: detail for detail in (answer.explanation or {}).get("items", [])}
 

@@ -126,7 +126,7 @@ class RequestStream:
     def _take(self, value: Any, now: float) -> None:
         try:
             answer = decode_answer(value)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return
         due = self._due.pop(answer.request_id, None)
         if due is None:

@@ -25,7 +25,6 @@ from recommender.embeddings.training import (
 )
 from schemas.errors import ConfigurationError, DataError
 from schemas.events import Item, ModelRelease
-from services.trainer.plot import plot_losses
 from streams.models.releases import manifest_uri, save_release
 
 _log = structlog.get_logger()
@@ -105,6 +104,8 @@ def train_embeddings(
     }
     release = save_release(model, model_dir, name, version, metrics)
     if plot is not None:
+        from services.trainer.plot import plot_losses  # noqa: PLC0415 - matplotlib is wanted for pictures only
+
         plot_losses(trained, plot, title=f"{release.label}: {kind}, {len(model.item_ids):,} items, D = {model.dim}")
     _log.info("embeddings.trained", release=release.label, uri=release.uri, **metrics)
     return TrainedRelease(release, manifest_uri(release), plot, model, trained, seconds)

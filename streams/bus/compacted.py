@@ -68,7 +68,9 @@ class CompactedReader:
     def stop(self) -> None:
         """End the thread and the consumer."""
         self._stopping.set()
-        if self._thread.ident is not None:
+        if self._thread.ident is None:
+            self._consumer.close()
+        else:
             self._thread.join(timeout=10)
 
     def _run(self) -> None:

@@ -14,6 +14,16 @@ from streams.settings import Settings
 CLUSTER_SCHEME = "+cluster://"
 
 
+def without_password(url: str) -> str:
+    """Return a URL without user and password: nothing before its last @, wherever that is.
+
+    >>> without_password("redis://user:secret@host:6379/0")
+    'redis://host:6379/0'
+    """
+    scheme, mark, rest = url.partition("://")
+    return scheme + mark + rest.rpartition("@")[2]
+
+
 def _arguments(settings: Settings) -> dict[str, Any]:
     return {
         "socket_timeout": settings.store_timeout_s,
@@ -34,7 +44,7 @@ def make_client(settings: Settings) -> redis.Redis | redis.RedisCluster:
             return redis.RedisCluster.from_url(settings.redis_url.replace(CLUSTER_SCHEME, "://"), **arguments)
         return redis.Redis.from_url(settings.redis_url, **arguments)
     except ValueError as error:
-        raise ConfigurationError(f"redis_url {settings.redis_url!r}: {error}") from error
+        raise ConfigurationError(f"redis_url {without_password(settings.redis_url)!r}: {error}") from error
 
 
 def make_async_client(settings: Settings) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
@@ -49,4 +59,4 @@ def make_async_client(settings: Settings) -> redis.asyncio.Redis | redis.asyncio
             return redis.asyncio.RedisCluster.from_url(settings.redis_url.replace(CLUSTER_SCHEME, "://"), **arguments)
         return redis.asyncio.Redis.from_url(settings.redis_url, **arguments)
     except ValueError as error:
-        raise ConfigurationError(f"redis_url {settings.redis_url!r}: {error}") from error
+        raise ConfigurationError(f"redis_url {without_password(settings.redis_url)!r}: {error}") from error

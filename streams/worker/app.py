@@ -36,11 +36,6 @@ STOP_TIMEOUT_S = 8.0
 CATALOGUE_TIMEOUT_S = 60.0
 
 
-def state_scale(settings: Settings) -> str:
-    """Return what is fixed when the state is made, as the store keeps it."""
-    return f"ratings {settings.rating_min:g} to {settings.rating_max:g}, {settings.shards} shard(s)"
-
-
 def make_app(settings: Settings, data_dir: str) -> faust.App:
     """Return the Faust app: raw bytes, no tables, no leader topic, no topics of its own making."""
     app = faust.App(
@@ -107,7 +102,7 @@ class Worker:
     def _wire(self, data_dir: str, client: Any, catalogue: LiveCatalogue) -> faust.App:
         settings = self._settings
         app = make_app(settings, data_dir)
-        writer = StateWriter(client, settings.namespace, settings.shards, state_scale(settings))
+        writer = StateWriter(client, settings.namespace, settings.shards, settings.state_scale)
         dead_letter_topic = settings.topic("ratings.dlq")
 
         async def send_letters(letters: Sequence[DeadLetter]) -> None:

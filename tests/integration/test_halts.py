@@ -123,11 +123,10 @@ def test_a_worker_whose_topic_is_made_again_halts_naming_both_ids(replaced):
 
 def test_a_worker_told_to_accept_the_new_topic_goes_on_with_the_ledgers_it_has(replaced):
     system, log, _, after, _ = replaced
-    refused = system.launch("worker", name="not told")
-    accepting = system.launch("worker", "--accept-topic-id", after, name="told")
-    kind, why = halt_of(refused)
+    kind, why = halt_of(system.launch("worker", name="not told"))
     assert kind == "TopicReplaced"
     assert f"--accept-topic-id {after}" in why
+    accepting = system.launch("worker", "--accept-topic-id", after, name="told")
     accepting.wait_for_event("worker.ready")
     with log.publishing(system.settings, 1, None):
         pass

@@ -40,12 +40,12 @@ def secured(tmp_path_factory, kafka_home, store):
             "STREAMREC_SESSION_TIMEOUT_S": "2",
         }
         wrong = exports | {"STREAMREC_KAFKA_SASL_PASSWORD": "battery staple"}
-        refused = Shells(directory, Supervisor(logs / "refused"), wrong).launch("scorer")
-        yield run_everything(Shells(directory, supervisor, exports), directory) | {
-            "wrong password": refused.wait(30),
-            "written": b"".join(path.read_bytes() for path in logs.rglob("*.log")),
-        }
-        refused.stop()
+        with Supervisor(logs / "refused") as other:
+            refused = Shells(directory, other, wrong).launch("scorer")
+            said = run_everything(Shells(directory, supervisor, exports), directory)
+            said["wrong password"] = refused.wait(30)
+        said["written"] = b"".join(path.read_bytes() for path in logs.rglob("*.log"))
+        yield said
 
 
 def run_everything(shells, directory):

@@ -10,9 +10,9 @@ from services.admin.store_checks import (
     judge_store,
     judge_watermarks,
     open_store,
-    without_password,
 )
 from streams.bus.topics import TopicInfo
+from streams.store.clients import without_password
 from streams.store.keys import ShardKeys
 from streams.store.reader import ShardView
 
@@ -154,6 +154,16 @@ class TestOnARealStore:
         (finding,) = check_state(client, settings, self.TOPIC, {0: 7, 1: 7})
         assert finding.status == "ok"
         assert finding.says.startswith("14 of 14 offsets done, 0 to go")
+
+    def test_state_of_another_rating_scale_names_both(self, client, settings):
+        self.make_state(client, settings, "id-1")
+        client.set(ShardKeys(settings.namespace, 1).scale, "ratings 1 to 10, 2 shard(s)")
+        (finding,) = check_state(client, settings, self.TOPIC, {0: 7, 1: 7})
+        assert finding.status == "fail"
+        assert (
+            finding.says
+            == "it was made with ratings 1 to 10, 2 shard(s), the settings say ratings 0.5 to 5, 2 shard(s)"
+        )
 
     def test_state_of_another_topic_names_both_ids(self, client, settings):
         self.make_state(client, settings, "id-0")
