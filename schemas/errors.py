@@ -9,6 +9,7 @@
     ├── LedgerError         a stored ledger's bytes cannot be read (another version, a wrong length)
     ├── ModelError          a release cannot be fetched, checked or loaded; the live model stays
     ├── EngineError         an embedded server did not start, or a supervised process ended by itself
+    ├── BusUnavailable      the broker did not answer; retrying helps
     ├── StoreUnavailable    the store did not answer: the outcome of the call is unknown; retrying helps
     ├── Refusal             the store refused a commit and wrote nothing
     │   ├── Fenced              another worker took the partition; give it up
@@ -89,6 +90,12 @@ class ModelError(StreamrecError):
 
 class EngineError(StreamrecError):
     """An embedded server did not start, or a supervised process ended by itself."""
+
+
+class BusUnavailable(StreamrecError):  # noqa: N818 - the pair of StoreUnavailable
+    """The broker did not answer."""
+
+    retryable = True
 
 
 class StoreUnavailable(StreamrecError):  # noqa: N818 - the protocol's own word

@@ -43,4 +43,5 @@ def configure_logs(level: str = "INFO") -> None:
     root.setLevel(logging.WARNING)
     for room in ("streams", "services", "recommender"):
         logging.getLogger(room).setLevel(level)
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # which warns of our own pauses under load
     logging.getLogger("streams.worker.transport").setLevel(logging.WARNING)  # where mode reports each service's steps

@@ -17,7 +17,7 @@ from streams.bus.clients import make_consumer, make_producer
 from streams.settings import Settings
 
 CLOSE_TIMEOUT_S = 5.0
-_POLL_MS = 200
+_POLL_MS = 20
 
 
 class Asker:

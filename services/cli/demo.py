@@ -34,6 +34,7 @@ from streams.store.clients import make_client, without_password
 from streams.store.reader import StateReader, merge_watermarks
 
 REQUESTS_PER_S = 50.0
+PLAIN_WIDTH = 120
 APPLY_TIMEOUT_S = 240.0
 ANSWER_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 10.0
@@ -49,7 +50,7 @@ def run_demo(settings: Settings, once: bool, summary: Path | None, data: str) ->
         summary: where to write the figures, as JSON; None for nowhere.
         data: name of a data set.
     """
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     try:
         with _ends_on_sigterm(), Supervisor(UP_FILE.parent / "demo") as supervisor:
             demo = _Demo(settings, data, supervisor, console)

@@ -72,7 +72,9 @@ def _show(answer: Recommendation, items: dict[str, Item]) -> None:
     title = f"for {answer.user_id}, by {answer.policy} with {answer.model or 'no embeddings'}"
     show_table(title, ("", "title", "genres", "year", "score", "why"), rows)
     state = answer.state
-    known = f"{state.t} ratings known of this user" if state.t else "nothing known of this user yet"
+    known = (
+        f"{state.t} rating{'s' * (state.t != 1)} known of this user" if state.t else "nothing known of this user yet"
+    )
     age = "" if state.watermark_age_ms is None else f", state {state.watermark_age_ms:.0f} ms old"
     say(f"{known}{age}; {answer.n_candidates} candidates; scored in {answer.timing.score_ms:.1f} ms")
     formula = (answer.explanation or {}).get("formula")

@@ -15,7 +15,8 @@ from schemas.events import Recommendation, RecommendationRequest
 from streams.bus.clients import make_consumer, make_producer
 from streams.settings import Settings
 
-_POLL_MS = 50
+_POLL_MS = 20
+"""A longer poll can sleep through records that are there already."""
 
 
 @dataclass(slots=True)

@@ -16,6 +16,9 @@ from streams.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+FETCH_WAIT_MS = 250
+"""Changes are rare: a broker that wakes no waiting fetch would otherwise be asked without pause."""
+
 Record = Any
 OnRecords = Callable[[list[Record]], None]
 
@@ -39,7 +42,9 @@ class CompactedReader:
         self._failure: BaseException | None = None
         partitions = require_topic(admin, topic).partitions
         self._tps = [TopicPartition(topic, partition) for partition in range(partitions)]
-        self._consumer = make_consumer(settings, auto_offset_reset="earliest", max_poll_records=5000)
+        self._consumer = make_consumer(
+            settings, auto_offset_reset="earliest", max_poll_records=5000, fetch_max_wait_ms=FETCH_WAIT_MS
+        )
         self._thread = threading.Thread(target=self._run, name=f"reader of {topic}", daemon=True)
 
     def start(self) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import faust
 import structlog
+from kafka.errors import KafkaError
 from yarl import URL
 
 from schemas.codec import RatingDecoder
-from schemas.errors import Halt, StreamrecError, TopicReplaced
+from schemas.errors import BusUnavailable, Halt, StreamrecError, TopicReplaced
 from streams import metrics
 from streams.bus.clients import make_admin
 from streams.bus.dead_letters import DeadLetter
@@ -32,6 +33,7 @@ log = structlog.get_logger(__name__)
 HALT_EXIT_CODE = 3
 FAILURE_EXIT_CODE = 1
 TOPIC_CHECK_S = 10.0
+SERVICE_CHECK_S = 1.0
 STOP_TIMEOUT_S = 8.0
 CATALOGUE_TIMEOUT_S = 60.0
 
@@ -129,7 +131,7 @@ class Worker:
     async def _serve(self, app: faust.App, catalogue: LiveCatalogue) -> None:
         tasks = [
             asyncio.create_task(work)
-            for work in (self._start(app), self._watch_topic(), self._watch_catalogue(catalogue))
+            for work in (self._start(app), self._watch_topic(), self._watch_services(app, catalogue))
         ]
         for task in tasks:
             task.add_done_callback(self._note_failure)
@@ -151,29 +153,34 @@ class Worker:
         log.info("worker.ready", topic=self._topic, partitions=sorted(tp.partition for tp in consumer.assignment()))
 
     async def _topic_id(self) -> str:
-        info = await asyncio.get_running_loop().run_in_executor(self._bus, describe_topics, self._admin, [self._topic])
+        loop = asyncio.get_running_loop()
+        try:
+            info = await loop.run_in_executor(self._bus, describe_topics, self._admin, [self._topic])
+        except (KafkaError, OSError) as error:
+            raise BusUnavailable(f"the broker did not say which topics there are: {error!r}") from error
         if self._topic not in info:
             raise TopicReplaced(f"topic {self._topic!r} does not exist any more")
         return info[self._topic].topic_id
 
     async def _watch_topic(self) -> None:
-        known = await self._topic_id()
+        known: str | None = None
         while True:
-            await asyncio.sleep(TOPIC_CHECK_S)
             try:
                 topic_id = await self._topic_id()
-            except TopicReplaced:
-                raise
-            except Exception as error:  # noqa: BLE001 - a broker that is away is not a topic that is gone
-                log.warning("topic.unchecked", topic=self._topic, error=repr(error))
-                continue
-            if topic_id != known:
-                raise TopicReplaced(f"topic {self._topic!r} had id {known}, it was made again with id {topic_id}")
+            except BusUnavailable as error:
+                log.warning("topic.unchecked", topic=self._topic, error=str(error))
+            else:
+                known = known or topic_id
+                if topic_id != known:
+                    raise TopicReplaced(f"topic {self._topic!r} had id {known}, it was made again with id {topic_id}")
+            await asyncio.sleep(TOPIC_CHECK_S)
 
-    async def _watch_catalogue(self, catalogue: LiveCatalogue) -> None:
+    async def _watch_services(self, app: faust.App, catalogue: LiveCatalogue) -> None:
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(SERVICE_CHECK_S)
             catalogue.check()
+            if app.crashed:
+                raise StreamrecError(f"a service of Faust crashed: {app.crash_reason!r}") from app.crash_reason
 
     def _note_failure(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import structlog
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from schemas.errors import Fenced, GenerationChanged, Halt, OffsetMoved, PartitionLost, StoreUnavailable
+from schemas.errors import BusUnavailable, Fenced, GenerationChanged, OffsetMoved, PartitionLost, StoreUnavailable
 from streams.worker.apply import Applied, BatchApplier
 from streams.worker.claim import Claimer, LogEnds
 from streams.worker.session import Session
@@ -77,6 +77,9 @@ class PartitionRunner:
                     await self._pump(session, source)
                 except (OffsetMoved, GenerationChanged, OffsetOutOfRangeError) as error:
                     log.warning("session.ended", partition=source.partition, why=repr(error))
+                except IllegalStateError as error:  # revoked under us; the revocation ends this runner
+                    log.info("partition.unassigned", partition=source.partition, why=repr(error))
+                    await asyncio.sleep(RETRY_S)
         except Fenced as error:
             await self._give_up(source, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the worker must not go on without the partition
@@ -88,9 +91,7 @@ class PartitionRunner:
                 return await self._claimer.claim(source)
             except StoreUnavailable as error:
                 log.warning("store.unavailable", partition=source.partition, error=str(error))
-            except Halt:
-                raise
-            except (KafkaError, TimeoutError) as error:
+            except (BusUnavailable, KafkaError, TimeoutError) as error:
                 log.warning("bus.unavailable", partition=source.partition, error=repr(error))
             await asyncio.sleep(RETRY_S)
 
@@ -100,7 +101,7 @@ class PartitionRunner:
                 records = await source.fetch(MAX_RECORDS, FETCH_WAIT_S)
             except NoOffsetForPartitionError:
                 continue  # raised once for a new group, before the seek took effect
-            except OffsetOutOfRangeError:
+            except (OffsetOutOfRangeError, IllegalStateError):
                 raise
             except KafkaError as error:
                 log.warning("bus.unavailable", partition=source.partition, error=repr(error))

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import aiokafka
 import structlog
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -194,7 +194,7 @@ class WorkerConsumer(driver.Consumer):
             await self.sleep(1.0)
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002 - Faust's
-        """Commit the applied offsets that Kafka does not know yet."""
+        """Commit the applied offsets that Kafka does not know yet; a failure is nothing, the state has the position."""
         offsets = {
             tp: partition.applied
             for tp, partition in self._logs.items()
@@ -202,10 +202,13 @@ class WorkerConsumer(driver.Consumer):
         }
         if not offsets:
             return False
-        done = await self._thread.commit(offsets)
-        if done:
-            self._hinted.update(offsets)
-        return bool(done)
+        try:
+            await self._thread.run(self._thread.client.commit(offsets))
+        except (KafkaError, TimeoutError) as error:
+            log.info("offsets.uncommitted", error=repr(error))
+            return False
+        self._hinted.update(offsets)
+        return True
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Leave Faust's stream watchdog out: there is no stream."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from services.runtime.up import SUITED_TO_TANSU
 from streams.settings import Settings
 from tests.integration.any_client import Client
 from tests.integration.system import System
@@ -17,17 +16,17 @@ def own_settings(broker, store, tmp_path_factory) -> Callable[..., Settings]:
 
     def make(**values) -> Settings:
         unique = uuid.uuid4().hex[:10]
-        suited = SUITED_TO_TANSU if broker.name == "tansu" else {}
         own = {
             "bootstrap_servers": broker.url,
             "redis_url": store.url,
             "topic_prefix": f"{unique}.",
             "namespace": f"t-{unique}",
             "model_dir": str(tmp_path_factory.mktemp("models")),
-            "session_timeout_s": 2,
+            "fetch_wait_ms": 30,
+            "session_timeout_s": 1.5,
             "rebalance_timeout_s": 2,
         }
-        return Settings(**suited | own | values)
+        return Settings(**own | values)
 
     return make
 

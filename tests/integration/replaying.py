@@ -50,9 +50,7 @@ class Log:
         producer = make_producer(settings)
         done = []
         work = threading.Thread(
-            target=lambda: done.append(
-                replay(rating_events(ratings), producer, settings.topic("ratings"), rate=rate)
-            ),
+            target=lambda: done.append(replay(rating_events(ratings), producer, settings.topic("ratings"), rate=rate)),
             name="replay",
         )
         work.start()

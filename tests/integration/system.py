@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from recommender.ledger import Ledger
 from schemas.events import Item
@@ -85,6 +86,14 @@ class System:
         wait_until(is_done, timeout_s, f"{records} ratings applied")
         assert self.applied(settings) == records
 
+    def kill_when_applied(self, records: int, *children: Child) -> None:
+        """Kill processes once so many records are behind the watermarks, and run them again at once."""
+        wait_until(lambda: self.applied() >= records, 60, f"{records} ratings applied")
+        for child in children:
+            child.kill()
+        for child in children:
+            child.restart()
+
     def digest(self, item_ids: Iterable[str], settings: Settings | None = None) -> StateDigest:
         return state_digest(self.store, settings or self.settings, item_ids)
 
@@ -92,7 +101,7 @@ class System:
         self.supervisor.stop(STOP_S)
         self.store.close()
 
-    def __enter__(self) -> "System":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -16,13 +16,17 @@ SIZES = Sizes(users=20, items=20, ratings=300)
 
 @pytest.fixture(scope="module")
 def systems(make_system):
-    """Two systems, each with a worker and a log of its own of which one stretch is applied."""
+    """Two systems, each with a worker and a log of its own of which one stretch is applied.
+
+    The ratings topic of the second is deleted and made again at once: its worker looks every ten seconds.
+    """
     pairs = [(make_system(), Log(3, SIZES)) for _ in range(2)]
     workers = [system.launch("worker") for system, _ in pairs]
     for worker in workers:
         worker.wait_for_event("worker.ready")
     for system, log in pairs:
         apply(system, log, 0)
+    replace_topic(pairs[1][0])
     return pairs
 
 
@@ -59,9 +63,7 @@ def misled(systems):
     """A system beside whose worker others were started that were told another scale, and another number of shards."""
     system, log = systems[0]
     others = [system.settings.model_copy(update=other) for other in ({"rating_max": 10.0}, {"shards": 2})]
-    children = [
-        system.launch("worker", name=f"misled {number}", settings=other) for number, other in enumerate(others)
-    ]
+    children = [system.launch("worker", name=f"misled {number}", settings=other) for number, other in enumerate(others)]
     return system, log, [halt_of(child) for child in children]
 
 
@@ -91,17 +93,13 @@ def test_a_worker_whose_store_is_flushed_halts_and_halts_again_until_told_otherw
     assert system.applied() == 0
 
 
-@pytest.fixture(scope="module")
-def replaced(systems):
-    """A system whose ratings topic was deleted and made again under its worker; the ids before and after, the halt."""
-    system, log = systems[1]
-    name, before = system.topics["ratings"].name, system.topics["ratings"].topic_id
+def replace_topic(system):
+    """Delete the ratings topic and make it again."""
+    name = system.topics["ratings"].name
     with open_admin(system.settings) as admin:
         admin.delete_topics([name])
         wait_until(lambda: name not in describe_topics(admin, [name]), message="the topic is gone")
         wait_until(lambda: made(admin, system), message="the topic is made again")
-        system.topics["ratings"] = require_topic(admin, name)
-    return system, log, before, system.topics["ratings"].topic_id, halt_of(system.children["worker"])
 
 
 def made(admin, system):
@@ -111,6 +109,16 @@ def made(admin, system):
     except KafkaError:
         return False
     return True
+
+
+@pytest.fixture(scope="module")
+def replaced(systems):
+    """The system whose topic was made again, its log, the topic's id before and after, and the worker's halt."""
+    system, log = systems[1]
+    before, halt = system.topics["ratings"].topic_id, halt_of(system.children["worker"])
+    with open_admin(system.settings) as admin:
+        system.topics["ratings"] = require_topic(admin, system.topics["ratings"].name)
+    return system, log, before, system.topics["ratings"].topic_id, halt
 
 
 def test_a_worker_whose_topic_is_made_again_halts_naming_both_ids(replaced):

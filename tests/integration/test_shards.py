@@ -31,8 +31,7 @@ def running(make_system):
 def partitions_of(*workers):
     """The partitions each worker began its newest sessions with."""
     return [
-        {event["partition"] for event in worker.events() if event.get("event") == "batch.applied"}
-        for worker in workers
+        {event["partition"] for event in worker.events() if event.get("event") == "batch.applied"} for worker in workers
     ]
 
 

@@ -508,16 +508,20 @@ def test_user_in_two_partitions_is_counted_exactly(bench):
         for log in logs:
             log.add(*(rating(n, user=f"u{n % 3}") for n in range(30)))
         async with bench() as seen:
-            original = log.fetch
-            for log in logs:
+            original, met = seen.writer.read, asyncio.Barrier(2)
+            waiting = {0, 1}
 
-                async def one_at_a_time(max_records, timeout_s, log=log):
-                    return await MemoryLog.fetch(log, 1, timeout_s)
+            async def read_together_once(claim, *arguments):
+                stored = await original(claim, *arguments)
+                partition = int(claim.watermark.rsplit(":", 1)[1])
+                if partition in waiting:
+                    waiting.discard(partition)
+                    await met.wait()
+                return stored
 
-                log.fetch = one_at_a_time
-            assert original is not None
-            tasks = [asyncio.create_task(seen.runner.run(log)) for log in logs]
-            await until(lambda: all(log.applied == 30 for log in logs))
+            with patch.object(seen.writer, "read", read_together_once):
+                tasks = [asyncio.create_task(seen.runner.run(log)) for log in logs]
+                await until(lambda: all(log.applied == 30 for log in logs))
             for task in tasks:
                 task.cancel()
             assert seen.failures == []
