@@ -109,6 +109,11 @@ class WorkerConsumerThread(driver.AIOKafkaConsumerThread):
         """Run a coroutine in the consumer's thread; cancelling here cancels it there."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.thread_loop))
 
+    async def commit_hint(self, offsets: Mapping[TP, int]) -> None:
+        """Commit next offsets to the group."""
+        kafka_offsets = {TopicPartition(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
+        await self.run(self.client.commit(kafka_offsets))
+
     async def fetch(self, tp: TopicPartition, max_records: int, timeout_s: float) -> Any:
         """Return fetched records of one partition."""
         fetcher = self.client._fetcher  # noqa: SLF001 - getmany() would refuse a second waiter
@@ -203,7 +208,7 @@ class WorkerConsumer(driver.Consumer):
         if not offsets:
             return False
         try:
-            await self._thread.run(self._thread.client.commit(offsets))
+            await self._thread.commit_hint(offsets)
         except (KafkaError, TimeoutError) as error:
             log.info("offsets.uncommitted", error=repr(error))
             return False
