@@ -2,13 +2,14 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
 from services.lab.datasets import rating_events
 from services.lab.digest import Digest, expected_digest
 from services.lab.synthetic import Sizes, generate
+from services.loadtest.asking import RequestStream
 from services.loadtest.replay import replay
 from streams.bus.clients import make_producer
 from streams.settings import Settings
@@ -60,3 +61,15 @@ class Log:
             work.join(JOIN_S)
             producer.close(timeout=10)
         assert [progress.published for progress in done] == [len(ratings)]
+
+
+@contextlib.contextmanager
+def asking(settings: Settings, rate: float, next_user: Callable[[], str]) -> Iterator[RequestStream]:
+    """Ask for recommendations beside what the block does, which ends by finishing the stream."""
+    stream = RequestStream(settings, rate, next_user)
+    stream.start()
+    try:
+        yield stream
+    except BaseException:
+        stream.finish(timeout_s=0.0)
+        raise

@@ -3,8 +3,7 @@ import random
 import pytest
 
 from services.lab.synthetic import Sizes
-from services.loadtest.asking import RequestStream
-from tests.integration.replaying import Log
+from tests.integration.replaying import Log, asking
 
 pytestmark = pytest.mark.integration
 
@@ -16,7 +15,7 @@ ANSWER_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def log():
+def log(broker):
     return Log(SEEDS, SIZES)
 
 
@@ -40,13 +39,12 @@ def test_crashes_of_worker_and_scorer_in_mid_replay_lose_and_double_nothing(runn
     # Even seeds kill both at once, odd ones one after the other: then the second may die in the catching up.
     moments = sorted((moment(draws), moment(draws)))
     groups = [(worker, scorer)] if seed % 2 == 0 else draws.sample([(worker,), (scorer,)], 2)
-    stream = RequestStream(system.settings, REQUESTS_PER_S, lambda: f"u{draws.randint(1, SIZES.users + 5)}")
-    stream.start()
-    with log.publishing(system.settings, seed, RATE):
-        for group, after in zip(groups, moments, strict=False):
-            system.kill_when_applied(before + after, *group)
-    system.wait_until_applied(log.records)
-    tally = stream.finish(ANSWER_S)
+    with asking(system.settings, REQUESTS_PER_S, lambda: f"u{draws.randint(1, SIZES.users + 5)}") as stream:
+        with log.publishing(system.settings, seed, RATE):
+            for group, after in zip(groups, moments, strict=False):
+                system.kill_when_applied(before + after, *group)
+        system.wait_until_applied(log.records)
+        tally = stream.finish(ANSWER_S)
     found, expected = system.digest(log.item_ids), log.expected()
     assert (found.state, found.statistics) == (expected.state, expected.statistics)
     assert (found.users, found.events) == (expected.users, log.records)

@@ -9,10 +9,9 @@ from recommender.ledger import entries
 from schemas.codec import RATING_QUANTUM
 from services.admin.releases import publish_release
 from services.lab.synthetic import Sizes
-from services.loadtest.asking import RequestStream
 from services.trainer.embeddings import train_embeddings
 from streams.models.releases import embedding_id, load_release
-from tests.integration.replaying import Log
+from tests.integration.replaying import Log, asking
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -21,10 +20,11 @@ SIZES = Sizes(users=40, items=50, ratings=800)
 USERS = [f"u{number + 1}" for number in range(SIZES.users)]
 DIMS = {"four": 4, "six": 6, "broken": 5}
 REQUESTS_PER_S = 100.0
+ANSWER_S = 30.0
 
 
 @pytest.fixture(scope="module")
-def log():
+def log(broker):
     return Log(3, SIZES)
 
 
@@ -95,13 +95,12 @@ def test_answers_name_another_release_and_score_old_ledgers_by_its_vectors(serve
 
 
 def test_swaps_in_mid_replay_leave_every_request_answered_and_every_mean_right(served, log, releases):
-    stream = RequestStream(served.settings, REQUESTS_PER_S, iter(USERS * 1000).__next__)
-    stream.start()
-    with log.publishing(served.settings, 1, 400.0):
-        for version in ("four", "six", "four", "six"):
-            publish(served, releases[version])
-    served.wait_until_applied(log.records)
-    tally = stream.finish(30)
+    with asking(served.settings, REQUESTS_PER_S, iter(USERS * 1000).__next__) as stream:
+        with log.publishing(served.settings, 1, 400.0):
+            for version in ("four", "six", "four", "six"):
+                publish(served, releases[version])
+        served.wait_until_applied(log.records)
+        tally = stream.finish(ANSWER_S)
     assert (tally.answered, tally.errors) == (tally.sent, {})
     assert tally.last.model == "items@six"
     for user_id, ledger in served.ledgers(USERS).items():

@@ -1,3 +1,6 @@
+import os
+import signal
+
 import pytest
 
 from services.lab.synthetic import Sizes
@@ -11,8 +14,8 @@ RATE = 2500.0
 
 
 @pytest.fixture(scope="module")
-def log():
-    return Log(2, Sizes(users=80, items=60, ratings=3000))
+def log(broker):
+    return Log(3, Sizes(users=80, items=60, ratings=2500))
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +32,14 @@ def running(make_system):
 
 
 def partitions_of(*workers):
-    """The partitions each worker began its newest sessions with."""
+    """The partitions each worker has applied batches of."""
     return [
         {event["partition"] for event in worker.events() if event.get("event") == "batch.applied"} for worker in workers
     ]
+
+
+def count_sessions(worker):
+    return sum(event.get("event") == "session.began" for event in worker.events())
 
 
 def check_digests(system, one, log):
@@ -56,10 +63,25 @@ def test_two_shards_and_two_workers_give_the_digest_of_one_of_each(running, log)
     assert theirs
 
 
+def test_a_worker_that_froze_finds_its_partitions_taken_and_doubles_nothing_when_it_wakes(running, log):
+    system, one, first, second = running
+    before, sessions = log.records, count_sessions(first)
+    with log.publishing(system.settings, 1, RATE):
+        wait_until(lambda: system.applied() >= before + 500, 30, "some are applied")
+        os.kill(first.pid, signal.SIGSTOP)
+    try:
+        system.wait_until_applied(log.records)
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    wait_until(lambda: count_sessions(first) > sessions, 30, "it has partitions again")
+    check_digests(system, one, log)
+    assert partitions_of(second) == [set(range(system.settings.partitions))]
+
+
 def test_a_worker_that_is_told_to_end_in_mid_replay_hands_over_and_ends_with_0(running, log):
     system, one, first, second = running
     before = log.records
-    with log.publishing(system.settings, 1, RATE):
+    with log.publishing(system.settings, 2, RATE):
         wait_until(lambda: system.applied() >= before + 1000, 30, "a third is applied")
         assert end(second) == 0
     check_digests(system, one, log)

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -53,8 +54,9 @@ def take_tour(shells, directory):
     best = said["before"]["items"][0]["item_id"]
     said["rate"] = shells.say("rate", "somebody", best, "4.5")
     said["after"] = wait_until(lambda: ask_until_known(shells, "somebody"), 60, "the rating is known")
-    said["table"] = shells.say("recommend", "u1")
-    said["doctor"] = shells.run("doctor", "--json")
+    with ThreadPoolExecutor() as two:
+        table, doctor = two.submit(shells.say, "recommend", "u1"), two.submit(shells.run, "doctor", "--json")
+        said["table"], said["doctor"] = table.result(), doctor.result()
     said["exit codes"] = {child.name: end(child) for child in (*running, up)}
     said["losses.png"] = (directory / "losses.png").read_bytes()
     said["files"] = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
