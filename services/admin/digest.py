@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from redis import exceptions
-
 from recommender.hashing import hash_id
 from recommender.ledger import unpack
 from recommender.ledger.digest import digest, statistics_line, user_line
-from schemas.errors import StoreUnavailable, StreamrecError
+from schemas.errors import StreamrecError
 from streams.settings import Settings
+from streams.store.calls import as_unavailable
 from streams.store.keys import STATISTICS_BUCKETS, ShardKeys
 
 _SCAN_COUNT = 2000
@@ -48,12 +47,10 @@ def state_digest(client: Any, settings: Settings, item_ids: Iterable[str]) -> St
     """
     names = {hash_id(item_id): item_id for item_id in item_ids}
     totals = [0, 0]
-    try:
+    with as_unavailable():
         shards = _live_shards(client, settings)
         state = digest(_user_lines(client, shards, names, totals))
         statistics = digest(_statistics_lines(client, shards, names))
-    except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
-        raise StoreUnavailable(f"the store did not answer: {error}") from error
     return StateDigest(state, statistics, *totals)
 
 

@@ -10,6 +10,7 @@ from schemas.errors import StoreUnavailable
 from services.admin.findings import Finding, Status
 from streams.bus.topics import TopicInfo
 from streams.settings import Settings
+from streams.store.calls import as_unavailable
 from streams.store.clients import make_client, without_password
 from streams.store.keys import ShardKeys
 from streams.store.reader import ShardView, StateReader, merge_watermarks
@@ -144,12 +145,10 @@ def judge_watermarks(shards: Mapping[int, ShardView], ends: Mapping[int, int]) -
 def _written_in_shards(client: Any, settings: Settings, key_of: Callable[[ShardKeys], str]) -> set[str]:
     """Return the different values that one key has in the shards of the state."""
     found = set()
-    try:
+    with as_unavailable():
         for shard in range(settings.shards):
             generation = client.get(ShardKeys(settings.namespace, shard).live_generation)
             value = client.get(key_of(ShardKeys(settings.namespace, shard, int(generation or 1))))
             if value is not None:
                 found.add(value.decode())
-    except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
-        raise StoreUnavailable(f"the store did not answer: {error}") from error
     return found

@@ -1,15 +1,15 @@
-"""The readers' side of the state: one MGET a shard and batch."""
+"""The readers' side of the state: one MGET a shard and batch, inside a script that also reads the clock."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis import exceptions
-
 from recommender.hashing import shard_of
 from recommender.ledger import Ledger, unpack
-from schemas.errors import StoreUnavailable
+from schemas.errors import StateMismatch
+from streams.store.calls import as_unavailable, call_script
 from streams.store.keys import ShardKeys
+from streams.store.scripts import LOOK
 from streams.store.writer import Watermark
 
 
@@ -74,6 +74,19 @@ class StateReader:
         """Return the keys of a shard in the generation last seen live."""
         return ShardKeys(self._namespace, shard, self._generations[shard])
 
+    def check_scale(self, scale: str) -> None:
+        """Refuse a state that was made with another rating scale or number of shards.
+
+        Raises:
+            StateMismatch: naming both.
+            StoreUnavailable: no answer; checking again is safe.
+        """
+        for shard in self._generations:
+            with as_unavailable():
+                made_with = self._client.get(self.keys(shard).scale)
+            if made_with is not None and made_with.decode() != scale:
+                raise StateMismatch(f"the state was made with {made_with.decode()}, the settings say {scale}")
+
     def read(self, user_ids: Sequence[str], *, all_shards: bool = False) -> StateSnapshot:
         """Return the state of users, each shard's at one instant.
 
@@ -99,20 +112,16 @@ class StateReader:
         while True:
             keys = self.keys(shard)
             marks = [keys.watermark(self._topic_id, partition) for partition in range(self.partitions)]
-            try:
-                pipe = self._client.pipeline(transaction=False)
-                pipe.mget(keys.live_generation, keys.sequence, *marks, *map(keys.ledger, users))
-                pipe.time()
-                values, (seconds, micros) = pipe.execute()
-            except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
-                raise StoreUnavailable(f"the store did not answer: {error}") from error
+            values, (seconds, micros) = call_script(
+                self._client, LOOK, [keys.live_generation, keys.sequence, *marks, *map(keys.ledger, users)]
+            )
             generation = int(values[0] or 1)
             if generation != keys.generation:
                 self._generations[shard] = generation
                 continue
             for user_id, value in zip(users, values[2 + len(marks) :], strict=True):
                 ledgers[user_id] = None if value is None else unpack(value)
-            now_ms = seconds * 1000 + micros / 1000
+            now_ms = int(seconds) * 1000 + int(micros) / 1000
             return _view(values[1], values[2 : 2 + len(marks)], now_ms)
 
 

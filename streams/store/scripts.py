@@ -21,6 +21,7 @@ ASSIGN = Script("assign")
 READ = Script("read")
 COMMIT = Script("commit")
 STATISTICS = Script("statistics")
+LOOK = Script("look")
 
 
 def check_reply(reply: Sequence[Any]) -> Sequence[Any]:

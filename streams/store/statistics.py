@@ -1,30 +1,32 @@
 """Item statistics as readers keep them: loaded once in pieces, then followed by the delta stream.
 
 A piece is some buckets and the number of the newest delta they include, read by one script, so every delta is counted
-exactly once. Entries of the stream are numbered without holes: a hole means that the stream was cut before it was
-read, and the statistics are loaded anew.
+exactly once. Entries of the stream are numbered without holes, and begin with random bytes. A hole means that the
+stream was cut before it was read; a newest entry that is gone or differs means that the store came back without its
+newest writes, or emptied. Either way the statistics are loaded anew.
 """
 
 from typing import Any
 
 import numpy as np
-from redis import exceptions
 
-from schemas.errors import StoreUnavailable
+from streams.store.calls import as_unavailable, call_script
 from streams.store.keys import STATISTICS_BUCKETS, ShardKeys, statistics_bucket
 from streams.store.reader import StateReader
 from streams.store.scripts import STATISTICS, check_reply
-from streams.store.writer import DELTA
+from streams.store.writer import DELTA, DELTA_TOKEN_BYTES
 
 BUCKETS_A_CALL = 64
+DELTAS_A_CALL = 512
 
 
 class _ShardStatistics:
-    """One shard's part: item hash -> [count, sum], up to a delta's number."""
+    """How far one shard was taken in: the newest entry's number and, once read, its bytes."""
 
     def __init__(self, keys: ShardKeys) -> None:
         self.keys = keys
-        self.sequence = -1
+        self.sequence = 0
+        self.newest: bytes | None = None
         self.bucket_sequence: list[int] = []
 
 
@@ -58,15 +60,12 @@ class StatisticsFollower:
             GenerationChanged: the generation was flipped; let the reader read once, then follow again.
         """
         before = self.version
-        try:
-            if any(self._is_stale(shard) for shard in range(self._reader.shards)):
+        if any(self._is_stale(shard) for shard in range(self._reader.shards)):
+            self._load()
+        for shard in range(self._reader.shards):
+            if not self._tail(self._shards[shard]):
                 self._load()
-            for shard in range(self._reader.shards):
-                if not self._tail(self._shards[shard]):
-                    self._load()
-                    break
-        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
-            raise StoreUnavailable(f"the store did not answer: {error}") from error
+                break
         return self.version != before
 
     def forget(self) -> None:
@@ -99,7 +98,7 @@ class StatisticsFollower:
         for first in range(0, STATISTICS_BUCKETS, BUCKETS_A_CALL):
             buckets = range(first, first + BUCKETS_A_CALL)
             script_keys = [keys.live_generation, keys.sequence, *map(keys.statistics, buckets)]
-            sequence, *contents = self._call(script_keys, keys.generation)
+            sequence, *contents = check_reply(call_script(self._client, STATISTICS, script_keys, [keys.generation]))
             state.bucket_sequence += [int(sequence)] * BUCKETS_A_CALL
             for content in contents:
                 self._take_bucket(content)
@@ -114,16 +113,23 @@ class StatisticsFollower:
             self._changed.add(item)
 
     def _tail(self, state: _ShardStatistics) -> bool:
+        """Take in what came after the newest entry known; return False when that entry or a following one is gone."""
         while True:
-            reply = self._client.xread({state.keys.deltas: f"{state.sequence}-0"}, count=512)
-            if not reply:
+            with as_unavailable():
+                found = self._client.xrange(state.keys.deltas, min=f"{state.sequence}-0", count=DELTAS_A_CALL)
+            if state.sequence > 0:
+                newest = found.pop(0) if found else (b"", {})
+                if newest[0] != b"%d-0" % state.sequence or newest[1][b"d"] != (state.newest or newest[1][b"d"]):
+                    return False
+                state.newest = newest[1][b"d"]
+            if not found:
                 return True
-            for entry_id, fields in reply[0][1]:
+            for entry_id, fields in found:
                 sequence = int(entry_id.partition(b"-")[0])
                 if sequence != state.sequence + 1:
                     return False
-                self._apply(state, sequence, np.frombuffer(fields[b"d"], DELTA))
-                state.sequence = sequence
+                self._apply(state, sequence, np.frombuffer(fields[b"d"], DELTA, offset=DELTA_TOKEN_BYTES))
+                state.sequence, state.newest = sequence, fields[b"d"]
 
     def _apply(self, state: _ShardStatistics, sequence: int, deltas: Any) -> None:
         for item, count, rating_sum in deltas.tolist():
@@ -132,10 +138,3 @@ class StatisticsFollower:
                 self.sums[item] = self.sums.get(item, 0) + rating_sum
                 self._changed.add(item)
         self.version += 1
-
-    def _call(self, keys: list[str], generation: int) -> Any:
-        try:
-            reply = self._client.evalsha(STATISTICS.sha, len(keys), *keys, generation)
-        except exceptions.NoScriptError:
-            reply = self._client.eval(STATISTICS.body, len(keys), *keys, generation)
-        return check_reply(reply)

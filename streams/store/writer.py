@@ -1,21 +1,25 @@
 """The worker's side of the state: take a partition, read what a batch needs, commit it guarded."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from redis import exceptions
 from redis.asyncio import Redis
 
 from recommender.ledger.batch import EmbeddedItems, LedgerWrite, StoredLedger
 from recommender.ledger.layout import TAIL_MAX, Records, header_dtype
-from schemas.errors import StoreUnavailable
+from schemas.errors import StateMismatch
+from streams.store.calls import as_unavailable, call_script_async
 from streams.store.keys import ShardKeys, item_field, statistics_bucket
-from streams.store.scripts import ASSIGN, COMMIT, READ, Script, check_reply
+from streams.store.scripts import ASSIGN, COMMIT, READ, check_reply
 
 DELTA = np.dtype([("item", "<u8"), ("count", "<u4"), ("rating_sum", "<i8")])
 """One item's change of statistics, as the delta stream packs it."""
+
+DELTA_TOKEN_BYTES = 8
+"""Each entry of the delta stream begins with random bytes: one of the same number from another history differs."""
 
 DELTAS_KEPT = 1024
 
@@ -64,7 +68,7 @@ class StateWriter:
 
     async def generation(self, shard: int) -> int:
         """Return the live generation of a shard, 1 for a state not made yet."""
-        value = await self._guard(self._client.get(ShardKeys(self._namespace, shard).live_generation))
+        value = await self._get(ShardKeys(self._namespace, shard).live_generation)
         return int(value or 1)
 
     async def assign(
@@ -88,20 +92,25 @@ class StateWriter:
         keys = ShardKeys(self._namespace, shard, await self.generation(shard))
         watermark = keys.watermark(topic_id, partition)
         first = "" if first_offset is None else str(first_offset)
-        reply = await self._call(
+        reply = await call_script_async(
+            self._client,
             ASSIGN,
             [keys.live_generation, keys.scale, keys.topic, watermark],
             [keys.generation, self._scale, topic_id, owner, first],
         )
         if reply[0] == b"MISSING":
             return None
-        next_offset, fence = check_reply(reply)
+        try:
+            next_offset, fence = check_reply(reply)
+        except StateMismatch as error:
+            raise StateMismatch(f"{error}, the settings say {self._scale}") from None
         return Claim(keys, watermark, int(fence), owner), int(next_offset)
 
     async def accept_topic(self, shard: int, topic_id: str) -> None:
         """Go on with another topic: its partitions start anew, ledgers and statistics stay."""
         keys = ShardKeys(self._namespace, shard, await self.generation(shard))
-        await self._guard(self._client.set(keys.topic, topic_id))
+        with as_unavailable():
+            await self._client.set(keys.topic, topic_id)
 
     async def read(
         self, claim: Claim, user_ids: Sequence[str], new_events: Sequence[int], items: EmbeddedItems
@@ -113,7 +122,8 @@ class StateWriter:
             StoreUnavailable: no answer; reading again is safe.
         """
         keys = claim.keys
-        reply = await self._call(
+        reply = await call_script_async(
+            self._client,
             READ,
             [keys.live_generation, *map(keys.ledger, user_ids)],
             [keys.generation, items.dim, items.embedding_id, header_dtype(items.dim).itemsize, TAIL_MAX, *new_events],
@@ -155,7 +165,8 @@ class StateWriter:
         ledgers: list[Any] = []
         for write in writes:
             ledgers += ("A" if write.is_append else "W", write.expected, write.head, write.tail)
-        reply = await self._call(
+        reply = await call_script_async(
+            self._client,
             COMMIT,
             [
                 keys.live_generation,
@@ -174,7 +185,7 @@ class StateWriter:
                 len(user_ids),
                 len(deltas),
                 DELTAS_KEPT,
-                deltas.tobytes(),
+                secrets.token_bytes(DELTA_TOKEN_BYTES) + deltas.tobytes(),
                 *ledgers,
                 *changes,
             ],
@@ -183,18 +194,10 @@ class StateWriter:
 
     async def watermark(self, claim: Claim) -> Watermark | None:
         """Return the partition's watermark as it stands; None when there is none."""
-        value = await self._guard(self._client.get(claim.watermark))
+        value = await self._get(claim.watermark)
         return None if value is None else Watermark.parse(value)
 
-    async def _call(self, script: Script, keys: list[str], arguments: list[Any]) -> Any:
-        try:
-            return await self._guard(self._client.evalsha(script.sha, len(keys), *keys, *arguments))
-        except exceptions.NoScriptError:
-            return await self._guard(self._client.eval(script.body, len(keys), *keys, *arguments))
-
-    @staticmethod
-    async def _guard(call: Any) -> Any:
-        try:
-            return await call
-        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
-            raise StoreUnavailable(f"the store did not answer: {error}") from error
+    async def _get(self, key: str) -> bytes | None:
+        with as_unavailable():
+            value: Any = await self._client.get(key)
+        return None if value is None else bytes(value)

@@ -8,7 +8,8 @@ import pytest
 from recommender.hashing import shard_of
 from recommender.ledger.batch import EmbeddedItems, EventBatch, fold_batch
 from recommender.ledger.layout import EVENT
-from schemas.errors import StoreUnavailable
+from schemas.errors import StateMismatch, StoreUnavailable
+from streams.store import statistics as statistics_module
 from streams.store.clients import make_async_client, make_client
 from streams.store.keys import ShardKeys
 from streams.store.reader import ShardView, StateReader, merge_watermarks
@@ -139,19 +140,19 @@ def test_delta_that_came_while_loading_is_counted_once(make_state, monkeypatch):
     state = make_state()
     state.rate("u", 5, 30000)
     follower = StatisticsFollower(state.client, state.reader())
-    original = follower._call
+    original = statistics_module.call_script
     calls = 0
 
-    def call(keys, generation):
+    def call(*arguments):
         nonlocal calls
         calls += 1
         if calls == 3:
             # Bucket 5 was read already, the bucket of 1,000 was not.
             state.rate("u", 5, 10000)
             state.rate("u", 1000, 20000)
-        return original(keys, generation)
+        return original(*arguments)
 
-    monkeypatch.setattr(follower, "_call", call)
+    monkeypatch.setattr(statistics_module, "call_script", call)
     follower.follow()
     assert (follower.counts, follower.sums) == ({5: 2, 1000: 1}, {5: 40000, 1000: 20000})
 
@@ -167,6 +168,32 @@ def test_stream_cut_before_it_was_read_is_loaded_anew(make_state):
     follower.follow()
     follower.follow()
     assert (follower.counts, follower.sums) == ({5: 4}, {5: 60000})
+
+
+def test_store_that_came_back_without_its_newest_writes_is_loaded_anew_though_its_numbers_went_on(make_state):
+    state = make_state()
+    state.rate("u", 1, 10000)
+    follower = StatisticsFollower(state.client, state.reader())
+    root = ShardKeys(state.settings.namespace, 0).root
+    kept = {key: state.client.dump(key) for key in state.client.keys(f"{root}*")}
+    state.rate("u", 2, 10000)
+    state.rate("u", 3, 10000)
+    follower.follow()
+    state.client.delete(*state.client.keys(f"{root}*"))
+    for key, value in kept.items():
+        state.client.restore(key, 0, value)
+    for item in (4, 5, 6):
+        state.rate("u", item, 10000)
+    follower.follow()
+    assert follower.counts == {1: 1, 4: 1, 5: 1, 6: 1}
+
+
+def test_state_of_another_scale_is_refused_naming_both(make_state):
+    state = make_state()
+    state.rate("u", 1, 10000)
+    state.reader().check_scale("scale")
+    with pytest.raises(StateMismatch, match="made with scale, the settings say another"):
+        state.reader().check_scale("another")
 
 
 def test_forgotten_statistics_are_loaded_anew(make_state):

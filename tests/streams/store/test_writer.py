@@ -1,7 +1,9 @@
 """The guarded scripts on a real store, and that each guard is needed: without it the same scenario goes wrong."""
 
 import asyncio
-from contextlib import asynccontextmanager
+import socket
+import threading
+from contextlib import asynccontextmanager, suppress
 from unittest.mock import patch
 
 import numpy as np
@@ -19,8 +21,10 @@ from schemas.errors import (
     StoreUnavailable,
     TopicReplaced,
 )
+from services.runtime.engines import start_store
 from streams.store import writer as module
-from streams.store.clients import make_async_client
+from streams.store.calls import as_unavailable
+from streams.store.clients import make_async_client, make_client
 from streams.store.scripts import Script
 from streams.store.writer import DELTA, Claim, StateWriter, Watermark
 
@@ -82,7 +86,7 @@ def test_commit_writes_ledger_statistics_delta_and_watermark(writer_of):
     item = (5).to_bytes(8, "little")
     assert bucket == {item + b"c": b"3", item + b"s": b"90000"}
     assert [entry_id for entry_id, _ in deltas] == [b"1-0", b"2-0"]
-    assert np.frombuffer(deltas[0][1][b"d"], DELTA).tolist() == [(5, 2, 60000)]
+    assert np.frombuffer(deltas[0][1][b"d"], DELTA, offset=8).tolist() == [(5, 2, 60000)]
 
 
 def test_partition_without_watermark_is_told_not_started(writer_of):
@@ -144,10 +148,76 @@ def test_store_that_does_not_answer_is_told_from_one_that_refuses(store, make_se
         asyncio.run(scenario())
 
 
-def test_clients_never_send_a_call_twice(make_settings):
-    client = make_async_client(make_settings())
-    retry = client.connection_pool.connection_kwargs["retry"]
-    assert retry.get_retries() == 0
+def serve_and_hang_up(asked: list[bytes]) -> socket.socket:
+    """A server that reads one command a connection and drops the connection without a reply."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                with connection:
+                    received = b""
+                    while b"\r\nGET\r\n" not in received and (data := connection.recv(4096)):
+                        received += data
+                        if b"HELLO" in data:
+                            connection.sendall(b"%1\r\n+proto\r\n:3\r\n")
+                        connection.sendall(b"+OK\r\n" * data.count(b"CLIENT"))
+                    asked.append(received)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server
+
+
+@pytest.mark.parametrize("kind", ["blocking", "async"])
+def test_clients_never_send_a_call_twice(make_settings, kind):
+    asked = []
+    with serve_and_hang_up(asked) as server:
+        settings = make_settings(redis_url=f"redis://127.0.0.1:{server.getsockname()[1]}/0")
+        if kind == "blocking":
+            with make_client(settings) as client, pytest.raises(StoreUnavailable), as_unavailable():
+                client.get("key")
+        else:
+
+            async def ask():
+                client = make_async_client(settings)
+                try:
+                    await StateWriter(client, settings.namespace, 1, "s").generation(0)
+                finally:
+                    await client.aclose()
+
+            with pytest.raises(StoreUnavailable):
+                asyncio.run(ask())
+    assert len([received for received in asked if b"\r\nGET\r\n" in received]) == 1
+
+
+@pytest.mark.parametrize(
+    ("break_store", "mend_store"),
+    [
+        ({"maxmemory": "1mb"}, {"maxmemory": "0"}),
+        ({"min-replicas-to-write": "1"}, {"min-replicas-to-write": "0"}),
+    ],
+    ids=["full", "without the replicas it needs"],
+)
+def test_store_that_cannot_serve_is_away_and_has_written_nothing(tmp_path, make_settings, break_store, mend_store):
+    async def scenario(settings):
+        client = make_async_client(settings)
+        writer = StateWriter(client, settings.namespace, 1, "scale")
+        claim, start = await writer.assign(0, TOPIC, 0, "me", 0)
+        for name, value in break_store.items():
+            await client.config_set(name, value)
+        with pytest.raises(StoreUnavailable):
+            await apply(writer, claim, start, ["u"])
+        for name, value in mend_store.items():
+            await client.config_set(name, value)
+        before = (await writer.watermark(claim)).next_offset, await ratings_of(client, claim, "u")
+        await apply(writer, claim, start, ["u"])
+        after = await ratings_of(client, claim, "u")
+        await client.aclose()
+        return before, after
+
+    with start_store(tmp_path) as own:
+        assert asyncio.run(scenario(make_settings(redis_url=own.url))) == ((0, 0), 1)
 
 
 async def same_batch_twice(writer, client):
