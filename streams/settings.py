@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     ucb_c: float = Field(1.0, ge=0, description="the c of ucb")
     session_timeout_s: float = Field(10.0, ge=1, description="group session timeout; stock brokers want 6 or more")
     rebalance_timeout_s: float = Field(5.0, ge=0.5, description="how long members have to rejoin a group")
+    topic_check_s: float = Field(
+        10.0, ge=0, le=60, description="how old the worker's knowledge of the ratings topic's id may be; 0: every batch"
+    )
     fetch_wait_ms: int = Field(100, ge=1, le=10_000, description="how long a broker may hold a fetch without records")
     store_timeout_s: float = Field(5.0, gt=0, description="how long one call to the store may take")
     kafka_security_protocol: SecurityProtocol = Field("PLAINTEXT", description="how every Kafka client connects")

@@ -39,6 +39,10 @@ APPLY_TIMEOUT_S = 240.0
 ANSWER_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 10.0
 REFRESH_S = 0.1
+_PLAINTEXT: dict[str, Any] = {name: None for name in Settings.model_fields if name.startswith("kafka_")} | {
+    "kafka_security_protocol": "PLAINTEXT"
+}
+"""The demo's own broker asks for no security, whatever the user's does."""
 
 
 def run_demo(settings: Settings, once: bool, summary: Path | None, data: str) -> int:
@@ -109,7 +113,7 @@ class _Demo:
         self._step("starting broker and store")
         up = self._launch("up")
         ready = up.wait_for_event("up.ready")
-        self._settings = Settings(**(self._settings.model_dump() | ready["settings"]))
+        self._settings = Settings(**(self._settings.model_dump() | _PLAINTEXT | ready["settings"]))
         with open_admin(self._settings) as admin:
             create_topics(admin, self._settings)
             self._topic = require_topic(admin, self._settings.topic("ratings"))

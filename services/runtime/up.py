@@ -20,8 +20,9 @@ from streams.signals import stop_on_signals
 _LOCK = "up.lock"
 _ENGINES = "up"
 
-SUITED_TO_TANSU: dict[str, str | int] = {"fetch_wait_ms": 10, "session_timeout_s": 5}
-"""Tansu answers a waiting fetch, and lets a new group begin, only after about half of these."""
+SUITED_TO_TANSU: dict[str, str | int] = {"fetch_wait_ms": 20, "session_timeout_s": 5, "topic_check_s": 0}
+"""Tansu answers a waiting fetch, and lets a new group begin, only after about half of the first two. It goes on serving
+a topic that was deleted and made again at the old offsets, so the worker asks for its id after every fetch."""
 
 log = structlog.get_logger()
 

@@ -21,6 +21,8 @@ from streams.settings import Settings
 log = structlog.get_logger(__name__)
 
 MAX_BATCH = 256
+MIN_POLL_INTERVAL_S = 30.0
+"""How long a step may take with the store slow and many requests waiting, before the group puts the member out."""
 _LOST_MEMBERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
@@ -68,7 +70,7 @@ class Inbox:
             max_poll_records=MAX_BATCH,
             session_timeout_ms=int(settings.session_timeout_s * 1000),
             heartbeat_interval_ms=int(settings.session_timeout_s * 1000 / 4),
-            max_poll_interval_ms=int(max(settings.rebalance_timeout_s, settings.store_timeout_s + 1) * 1000),
+            max_poll_interval_ms=int(1000 * max(MIN_POLL_INTERVAL_S, settings.rebalance_timeout_s)),
         )
         self._consumer.subscribe([self._topic], listener=self._assignments)
 

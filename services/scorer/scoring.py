@@ -31,7 +31,6 @@ LOADED_BATCH = 16
 SENT_TOGETHER = 32
 """Answers sent in one go share the producer's requests; each send wakes its thread."""
 MAX_UNACKNOWLEDGED = 4096
-MAX_KEY_BYTES = 65_536
 
 
 class Scorer:
@@ -119,18 +118,27 @@ class Scorer:
             wait_s = STORE_RETRY_S
         elif len(self._waiting) or self._tracker.unanswered:
             wait_s = RECHECK_S
-        records = self._inbox.poll(wait_s, is_held=is_held)
+        records = self._poll(wait_s, is_held=is_held)
         if records and self._last_batch >= LOADED_BATCH:
             until = time.perf_counter() + LINGER_S
-            while len(records) < MAX_BATCH and (left_s := until - time.perf_counter()) > 0:
-                records += self._inbox.poll(left_s, MAX_BATCH - len(records))
-        for partition in self._inbox.take_revoked():
-            self._tracker.drop(partition)
-            self._waiting.drop(partition)
-            self._backlog = [question for question in self._backlog if question.place.partition != partition]
+            while 0 < len(records) < MAX_BATCH and (left_s := until - time.perf_counter()) > 0:
+                records = self._poll(left_s, records=records)
         for record in records:
             self._tracker.receive(record.partition, record.offset)
         return records
+
+    def _poll(
+        self, wait_s: float, *, is_held: bool = False, records: Sequence[RequestRecord] = ()
+    ) -> list[RequestRecord]:
+        """Return what is in hand and what comes, without what was in hand of partitions revoked meanwhile."""
+        polled = self._inbox.poll(wait_s, MAX_BATCH - len(records), is_held=is_held)
+        revoked = self._inbox.take_revoked()
+        for partition in revoked:
+            self._tracker.drop(partition)
+            self._waiting.drop(partition)
+        if revoked:
+            self._backlog = [question for question in self._backlog if question.place.partition not in revoked]
+        return [record for record in records if record.partition not in revoked] + polled
 
     def _take_due(self, *, is_last: bool = False) -> list[Question]:
         now_s = time.perf_counter()
@@ -262,7 +270,7 @@ class Scorer:
             topic_id=self._topic.topic_id,
             partition=record.partition,
             offset=record.offset,
-            key=record.key[:MAX_KEY_BYTES] if record.key else record.key,
+            key=record.key,
             value=record.value,
             first_seen_ms=int(self._now_ms()),
         )

@@ -64,7 +64,12 @@ def run_scorer(settings: Settings, stop: threading.Event) -> None:
         inbox = Inbox(settings)
         scorer = Scorer(inbox, outbox, states, answerer, lambda: catalogue.current.catalogue, requests)
         with _finishing(scorer, inbox):
-            _warm_up(scorer, stop)
+
+            def load() -> None:
+                states.check_scale(settings.state_scale)
+                scorer.warm_up(POLICIES)
+
+            _warm_up(load, stop)
             watch = TopicWatch(admin, (ratings, requests), states)
             cleanup.callback(watch.stop)
             watch.start()
@@ -103,16 +108,17 @@ def _make_states(settings: Settings, ratings: TopicInfo, cleanup: contextlib.Exi
     return StateSource(reader, StatisticsFollower(client, reader), ratings.topic_id)
 
 
-def _warm_up(scorer: Scorer, stop: threading.Event) -> None:
-    """Load the statistics and score once, however long the store takes to come up.
+def _warm_up(load: Callable[[], object], stop: threading.Event) -> None:
+    """Check the state, load the statistics and score once, however long the store takes to come up.
 
     Raises:
         StoreUnavailable: it did not within the time to start.
+        StateMismatch: the state was made with another scale.
     """
     deadline = time.monotonic() + START_TIMEOUT_S
     while not stop.is_set():
         try:
-            scorer.warm_up(POLICIES)
+            load()
         except StoreUnavailable as error:
             if time.monotonic() > deadline:
                 raise

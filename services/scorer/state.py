@@ -40,6 +40,15 @@ class StateSource:
     def partitions(self, partitions: int) -> None:
         self._reader.partitions = partitions
 
+    def check_scale(self, scale: str) -> None:
+        """Refuse a state made with another rating scale or number of shards than the settings say.
+
+        Raises:
+            StateMismatch: naming both.
+            StoreUnavailable: no answer; checking again is safe.
+        """
+        self._reader.check_scale(scale)
+
     def look(self, user_ids: Sequence[str], catalogue: Catalogue) -> Sight:
         """Return what a batch of these users is answered from.
 

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from kafka.errors import KafkaError
 
-from schemas.errors import ConfigurationError
+from schemas.errors import BusUnavailable, ConfigurationError
 from services.scorer.state import StateSource
 from streams.bus.topics import TopicInfo, describe_topics
 
@@ -80,5 +80,5 @@ class TopicWatch:
             except ConfigurationError as error:
                 self._failure = error
                 return
-            except (KafkaError, OSError) as error:
+            except (BusUnavailable, KafkaError, OSError) as error:
                 log.warning("topics.unchecked", error=repr(error))

@@ -40,6 +40,7 @@ class CompactedReader:
         self._caught_up = threading.Event()
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
+        self._newest: dict[int, int] = {}
         partitions = require_topic(admin, topic).partitions
         self._tps = [TopicPartition(topic, partition) for partition in range(partitions)]
         self._consumer = make_consumer(
@@ -103,5 +104,12 @@ class CompactedReader:
             self._stopping.wait(0.5)
             return
         records = [record for tp in sorted(polled) for record in polled[tp]]
+        for record in records:
+            if record.offset <= self._newest.get(record.partition, -1):
+                raise StreamrecError(
+                    f"partition {record.partition} went back from offset {self._newest[record.partition]} to "
+                    f"{record.offset}: the topic was deleted and made again; start this process anew"
+                )
+            self._newest[record.partition] = record.offset
         if records:
             self._on_records(records)

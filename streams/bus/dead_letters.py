@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 MAX_LETTER_BYTES = 900_000
+MAX_KEY_BYTES = 16 * 1024
 
 try:
     CODE_VERSION = version("streamrec")
@@ -37,8 +38,9 @@ def make_dead_letter(
     """Return the dead letter of a record.
 
     Its key ``<topic id>/<partition>/<offset>`` makes a repeat after a crash fold into one under compaction. A value
-    over 900,000 bytes is cut to that length, and its full length and SHA-256 are kept in headers. An empty value
-    is kept as empty bytes: a null would be a tombstone.
+    over 900,000 bytes is cut to that length, and its full length and SHA-256 are kept in headers; a key over 16 KiB is
+    cut likewise, so that every letter fits where its record did. An empty value is kept as empty bytes: a null would
+    be a tombstone.
     """
     headers: Headers = [
         ("streamrec-reason", reason.encode()),
@@ -48,8 +50,10 @@ def make_dead_letter(
         ("streamrec-offset", str(offset).encode()),
         ("streamrec-first-seen-ms", str(first_seen_ms).encode()),
         ("streamrec-code-version", CODE_VERSION.encode()),
-        ("streamrec-key", key or b""),
+        ("streamrec-key", (key or b"")[:MAX_KEY_BYTES]),
     ]
+    if key is not None and len(key) > MAX_KEY_BYTES:
+        headers.append(("streamrec-key-truncated-length", str(len(key)).encode()))
     value = value or b""
     if len(value) > MAX_LETTER_BYTES:
         headers.append(("streamrec-truncated-length", str(len(value)).encode()))

@@ -5,9 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import (
+    InvalidTopicError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
-from schemas.errors import ConfigurationError
+from schemas.errors import BusUnavailable, ConfigurationError
 from schemas.topics import TOPICS, TopicRole
 from streams.settings import Settings
 
@@ -28,12 +35,22 @@ class TopicInfo:
 
 
 def describe_topics(admin: Any, names: Sequence[str]) -> dict[str, TopicInfo]:
-    """Return what the broker has of topics; those it has not are left out."""
+    """Return what the broker has of topics; those it has not are left out.
+
+    Raises:
+        BusUnavailable: the broker cannot say now (no leader yet, say); asking again is safe.
+        ConfigurationError: the broker refuses to say, as an access list tells it to.
+    """
     found = {}
     for topic in admin.describe_topics(list(names)):
-        if topic.get("error_code", 0) == 0 and topic.get("partitions"):
-            name = topic["name"]
-            found[name] = TopicInfo(name, _shown_id(topic["topic_id"]), len(topic["partitions"]))
+        name, code = topic["name"], topic.get("error_code", 0)
+        if code == UnknownTopicOrPartitionError.errno:
+            continue
+        if code in {TopicAuthorizationFailedError.errno, InvalidTopicError.errno}:
+            raise ConfigurationError(f"topic {name!r} cannot be described: {for_code(code).__name__}")
+        if code or not topic.get("partitions"):
+            raise BusUnavailable(f"topic {name!r} cannot be described now: {for_code(code).__name__}")
+        found[name] = TopicInfo(name, _shown_id(topic["topic_id"]), len(topic["partitions"]))
     return found
 
 

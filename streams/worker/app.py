@@ -9,6 +9,8 @@ from typing import Any
 
 import faust
 import structlog
+from aiokafka.errors import MessageSizeTooLargeError
+from faust.exceptions import ProducerSendError
 from kafka.errors import KafkaError
 from yarl import URL
 
@@ -26,6 +28,7 @@ from streams.worker.apply import Applied, BatchApplier
 from streams.worker.claim import Claimer
 from streams.worker.runner import PartitionRunner
 from streams.worker.session import Session
+from streams.worker.topic_guard import TopicGuard
 from streams.worker.transport import WorkerConsumer, WorkerTransport
 
 log = structlog.get_logger(__name__)
@@ -76,6 +79,7 @@ class Worker:
         self._start_ms = start_ms
         self._accepted_topic_id = accepted_topic_id
         self._stopping = asyncio.Event()
+        self._guard = TopicGuard(self._topic, self._topic_id, settings.topic_check_s)
         self._failure: BaseException | None = None
         self._bus = ThreadPoolExecutor(1, thread_name_prefix="admin")
 
@@ -108,12 +112,18 @@ class Worker:
         dead_letter_topic = settings.topic("ratings.dlq")
 
         async def send_letters(letters: Sequence[DeadLetter]) -> None:
-            await asyncio.gather(
-                *(
-                    app.producer.send_and_wait(dead_letter_topic, letter.key, letter.value, None, None, letter.headers)
-                    for letter in letters
-                )
+            sent = (
+                app.producer.send_and_wait(dead_letter_topic, letter.key, letter.value, None, None, letter.headers)
+                for letter in letters
             )
+            try:
+                await asyncio.gather(*sent)
+            except ProducerSendError as error:
+                if isinstance(error.__cause__, MessageSizeTooLargeError):
+                    raise
+                raise BusUnavailable(
+                    f"{dead_letter_topic!r} did not take a dead letter: {error.__cause__!r}"
+                ) from error
 
         applier = BatchApplier(
             writer,
@@ -122,8 +132,8 @@ class Worker:
             lambda: catalogue.current.embedded,
             lambda items: int((catalogue.current.catalogue.rows_of_hashes(items) < 0).sum()),
         )
-        claimer = Claimer(writer, self._topic, self._topic_id, self._start_ms, self._accepted_topic_id)
-        runner = PartitionRunner(claimer, applier, _report_batch, self._fail)
+        claimer = Claimer(writer, self._topic, self._guard.current, self._start_ms, self._accepted_topic_id)
+        runner = PartitionRunner(claimer, applier, self._guard.confirm, _report_batch, self._fail)
         app.transport = WorkerTransport(app.conf.broker_consumer, app, settings=settings, run_partition=runner.run)
         app.producer_transport = app.transport
         return app
@@ -131,7 +141,11 @@ class Worker:
     async def _serve(self, app: faust.App, catalogue: LiveCatalogue) -> None:
         tasks = [
             asyncio.create_task(work)
-            for work in (self._start(app), self._watch_topic(), self._watch_services(app, catalogue))
+            for work in (
+                self._start(app),
+                self._guard.watch(TOPIC_CHECK_S, _report_unchecked),
+                self._watch_services(app, catalogue),
+            )
         ]
         for task in tasks:
             task.add_done_callback(self._note_failure)
@@ -162,19 +176,6 @@ class Worker:
             raise TopicReplaced(f"topic {self._topic!r} does not exist any more")
         return info[self._topic].topic_id
 
-    async def _watch_topic(self) -> None:
-        known: str | None = None
-        while True:
-            try:
-                topic_id = await self._topic_id()
-            except BusUnavailable as error:
-                log.warning("topic.unchecked", topic=self._topic, error=str(error))
-            else:
-                known = known or topic_id
-                if topic_id != known:
-                    raise TopicReplaced(f"topic {self._topic!r} had id {known}, it was made again with id {topic_id}")
-            await asyncio.sleep(TOPIC_CHECK_S)
-
     async def _watch_services(self, app: faust.App, catalogue: LiveCatalogue) -> None:
         while True:
             await asyncio.sleep(SERVICE_CHECK_S)
@@ -202,6 +203,10 @@ class Worker:
         known = isinstance(error, StreamrecError)
         log.critical("worker.failed", why=str(error) if known else repr(error), exc_info=None if known else error)
         return FAILURE_EXIT_CODE
+
+
+def _report_unchecked(error: Exception) -> None:
+    log.warning("topic.unchecked", error=str(error))
 
 
 def _report_batch(session: Session, done: Applied, seconds: float) -> None:

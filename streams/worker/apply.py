@@ -15,7 +15,7 @@ from recommender.arrays import Hashes
 from recommender.hashing import hash_id
 from recommender.ledger.batch import EmbeddedItems, FoldedBatch, fold_batch
 from schemas.codec import RatingDecoder
-from schemas.errors import Fenced, OffsetMoved, RevisionConflict, StoreUnavailable
+from schemas.errors import BusUnavailable, Fenced, OffsetMoved, RevisionConflict, StoreUnavailable
 from streams.bus.dead_letters import DeadLetter, make_dead_letter
 from streams.store.writer import StateWriter
 from streams.worker.batches import BadRecord, LogRecord, ShardPart, cut_events, decode_records, statistics_deltas
@@ -95,7 +95,7 @@ class BatchApplier:
         items = self._embedded_items()
         events, bad = decode_records(records, self._decoder, self._writer.shards)
         if bad:
-            await self._send_letters([_letter(session, fault) for fault in bad])
+            await self._dead_letter(session, [_letter(session, fault) for fault in bad])
         end = records[-1].offset + 1
         outcomes: list[PartOutcome] = []
         for cut in cut_events(events, end, session.next_offsets):
@@ -114,6 +114,17 @@ class BatchApplier:
             unknown_items=sum(outcome.unknown_items for outcome in outcomes),
             conflicts=sum(outcome.conflicts for outcome in outcomes),
         )
+
+    async def _dead_letter(self, session: Session, letters: Sequence[DeadLetter]) -> None:
+        """Send letters until all are acknowledged; a repeat folds into one by its key."""
+        while True:
+            try:
+                await self._send_letters(letters)
+            except BusUnavailable as error:
+                log.warning("bus.unavailable", partition=session.partition, error=str(error))
+                await asyncio.sleep(STORE_RETRY_S)
+            else:
+                return
 
     async def move(self, session: Session, position: int) -> None:
         """Move the watermark over a hole in the log, or, to where it is, refresh its time.

@@ -33,7 +33,7 @@ class LogEnds(Protocol):
         """Return the first offset whose record is not older than a time; the end when there is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claimer:
     """Takes partitions in every shard.
 
@@ -50,6 +50,7 @@ class Claimer:
     topic_id: Callable[[], Awaitable[str]]
     start_ms: int | None = None
     accepted_topic_id: str | None = None
+    _has_replaced: bool = False
 
     async def claim(self, ends: LogEnds) -> Session:
         """Take a partition and return a session that starts at the state's watermark.
@@ -75,16 +76,17 @@ class Claimer:
                     f"worker --accept-topic-id {topic_id}` goes on with it from its start, keeping the ledgers"
                 ) from None
             await self.writer.accept_topic(shard, topic_id)
+            self._has_replaced = True
             taken = await self.writer.assign(shard, topic_id, ends.partition, owner, None)
         if taken is None:
-            first = await self._first_offset(shard, topic_id, ends)
+            first = await self._first_offset(shard, ends)
             taken = await self.writer.assign(shard, topic_id, ends.partition, owner, first)
         assert taken is not None, "a first offset was given"
         return taken
 
-    async def _first_offset(self, shard: int, topic_id: str, ends: LogEnds) -> int:
+    async def _first_offset(self, shard: int, ends: LogEnds) -> int:
         committed = await ends.committed()
-        if committed is not None and self.accepted_topic_id != topic_id:
+        if committed is not None and not self._has_replaced:
             raise StateMissing(
                 f"the group has committed offset {committed} of {self.topic!r} partition {ends.partition}, but the "
                 f"store holds no watermark for it in shard {shard}: it was emptied, or redis_url or namespace name "

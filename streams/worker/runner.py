@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import structlog
@@ -19,6 +19,7 @@ MAX_RECORDS = 2048
 FETCH_WAIT_S = 0.5
 RETRY_S = 0.5
 END_TIMEOUT_S = 5.0
+NEW_SESSION_PAUSE_S = 0.05
 MAX_FENCED = 3
 
 
@@ -48,6 +49,7 @@ class PartitionRunner:
     Args:
         claimer: takes partitions.
         applier: applies batches.
+        confirm_topic: returns when the topic still had this id at this time on the monotonic clock.
         on_batch: told what each batch did and how long it took, in seconds.
         on_failure: told what must end the worker.
     """
@@ -56,11 +58,13 @@ class PartitionRunner:
         self,
         claimer: Claimer,
         applier: BatchApplier,
+        confirm_topic: Callable[[str, float], Awaitable[None]],
         on_batch: Callable[[Session, Applied, float], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._claimer = claimer
         self._applier = applier
+        self._confirm_topic = confirm_topic
         self._on_batch = on_batch
         self._on_failure = on_failure
         self._fenced: dict[int, int] = {}
@@ -77,6 +81,7 @@ class PartitionRunner:
                     await self._pump(session, source)
                 except (OffsetMoved, GenerationChanged, OffsetOutOfRangeError) as error:
                     log.warning("session.ended", partition=source.partition, why=repr(error))
+                    await asyncio.sleep(NEW_SESSION_PAUSE_S)
                 except IllegalStateError as error:  # revoked under us; the revocation ends this runner
                     log.info("partition.unassigned", partition=source.partition, why=repr(error))
                     await asyncio.sleep(RETRY_S)
@@ -108,6 +113,7 @@ class PartitionRunner:
                 await asyncio.sleep(RETRY_S)
                 continue
             if records:
+                await self._confirm(session)
                 began = time.perf_counter()
                 done = await self._applier.apply(session, records)
                 self._fenced.pop(source.partition, None)
@@ -115,6 +121,18 @@ class PartitionRunner:
             else:
                 await self._move_when_idle(session, source)
             source.applied = session.position
+
+    async def _confirm(self, session: Session) -> None:
+        """Return once the topic is known to be the session's, however long the broker is away."""
+        fetched_at = time.monotonic()
+        while True:
+            try:
+                await self._confirm_topic(session.topic_id, fetched_at)
+            except BusUnavailable as error:
+                log.warning("bus.unavailable", partition=session.partition, error=str(error))
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
 
     async def _move_when_idle(self, session: Session, source: FetchedLog) -> None:
         """Follow the log over holes, and say that its end was reached."""
@@ -125,6 +143,7 @@ class PartitionRunner:
             return
         if position > session.position or position >= end:
             await self._applier.move(session, position)
+            self._fenced.pop(source.partition, None)
 
     async def _give_up(self, source: FetchedLog, error: Fenced) -> None:
         times = self._fenced[source.partition] = self._fenced.get(source.partition, 0) + 1

@@ -18,6 +18,7 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from schemas.errors import BusUnavailable
 from streams.bus.security import security_arguments
 from streams.settings import Settings
 
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 REACH_TIMEOUT_S = 5.0
 FETCH_WAIT_S = 0.5
+CLAIM_POLL_S = 0.05
 
 RunPartition = Callable[["PartitionLog"], Coroutine[Any, Any, None]]
 
@@ -65,7 +67,11 @@ class PartitionLog:
         return int((await self._thread.run(self._thread.client.end_offsets([self._tp])))[self._tp])
 
     async def reaches(self, offset: int) -> bool:
-        """Return whether the log ends at ``offset`` or behind it, by fetching what is before it; moves the position."""
+        """Return whether the log ends at ``offset`` or behind it, by fetching what is before it; moves the position.
+
+        Raises:
+            BusUnavailable: the broker is silent altogether; asking again is safe.
+        """
         await self.seek(offset - 1)
         deadline = time.monotonic() + REACH_TIMEOUT_S
         while time.monotonic() < deadline:
@@ -76,6 +82,11 @@ class PartitionLog:
                 continue
             except OffsetOutOfRangeError:
                 return False
+        try:
+            async with asyncio.timeout(REACH_TIMEOUT_S):
+                await self.end()
+        except (KafkaError, TimeoutError) as error:
+            raise BusUnavailable(f"the broker does not say where partition {self.partition} ends: {error!r}") from error
         return False
 
     async def committed(self) -> int | None:
@@ -155,7 +166,7 @@ class WorkerConsumer(driver.Consumer):
         self._runners: dict[TP, asyncio.Task[None]] = {}
         self._logs: dict[TP, PartitionLog] = {}
         self._hinted: dict[TP, int] = {}
-        self.was_assigned = asyncio.Event()
+        self._was_assigned = False
 
     def _new_consumer_thread(self) -> WorkerConsumerThread:
         return WorkerConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -166,7 +177,6 @@ class WorkerConsumer(driver.Consumer):
             if tp not in self._runners:
                 self._logs[tp] = PartitionLog(self._thread, tp)
                 self._runners[tp] = self.add_future(self.transport.run_partition(self._logs[tp]))
-        self.was_assigned.set()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """End the runners of what is revoked, then tell Faust."""
@@ -178,11 +188,18 @@ class WorkerConsumer(driver.Consumer):
         await self._end_runners(set(self._runners))
         await super().on_stop()
 
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Note that the group has met, also where this member got nothing, then tell Faust."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        self._was_assigned = True
+
     async def wait_until_claimed(self) -> None:
-        """Return once the first assignment is known and each of its partitions was claimed."""
-        await self.was_assigned.wait()
-        for partition in list(self._logs.values()):
-            await partition.claimed.wait()
+        """Return once the group has met and each partition this member has then is claimed."""
+        while not (self._was_assigned and self._is_all_claimed()):  # noqa: ASYNC110 - rebalances come in between
+            await asyncio.sleep(CLAIM_POLL_S)
+
+    def _is_all_claimed(self) -> bool:
+        return set(self.assignment()) == set(self._logs) and all(log.claimed.is_set() for log in self._logs.values())
 
     async def _end_runners(self, tps: Iterable[TP]) -> None:
         ending = [self._runners.pop(tp) for tp in tps if tp in self._runners]
@@ -209,7 +226,7 @@ class WorkerConsumer(driver.Consumer):
             return False
         try:
             await self._thread.commit_hint(offsets)
-        except (KafkaError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the hint is not worth a worker
             log.info("offsets.uncommitted", error=repr(error))
             return False
         self._hinted.update(offsets)

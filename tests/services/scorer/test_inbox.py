@@ -81,7 +81,7 @@ def test_a_new_group_starts_at_the_earliest_request_with_short_timeouts(inbox, c
         "max_poll_records": 256,
         "session_timeout_ms": 6000,
         "heartbeat_interval_ms": 1500,
-        "max_poll_interval_ms": 6000,
+        "max_poll_interval_ms": 30000,
     }
 
 

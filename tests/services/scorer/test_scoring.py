@@ -186,7 +186,7 @@ class TestBadRequests:
     def test_a_key_longer_than_a_header_should_be_is_cut_in_the_letter(self, bench):
         bench.inbox.put(b"bad", key=b"k" * 1_000_000)
         bench.scorer.step()
-        assert len(dict(bench.letters[0].headers)["streamrec-key"]) == 65_536
+        assert len(dict(bench.letters[0].headers)["streamrec-key"]) == 16 * 1024
 
 
 class TestCommitting:
@@ -321,6 +321,22 @@ class TestWaiting:
         assert bench.codes() == {"kept": "ok"}
         assert bench.inbox.commits[-1] == {1: 6}
 
+    def test_partition_lost_while_lingering_takes_what_is_in_hand_of_it_along(self, bench, monkeypatch):
+        for number in range(20):
+            bench.ask(f"r{number}", partition=1)
+        bench.ask("waits", partition=0, offset=30, min_t=1)
+        bench.scorer.step()
+        monkeypatch.setattr(services.scorer.scoring, "LINGER_S", 3600.0)
+        for number in range(300):
+            value = encode(RecommendationRequest(request_id=f"s{number}", user_id="u"))
+            bench.inbox.put(value, partition=0 if number < 4 else 1)
+        poll = bench.inbox.poll
+        monkeypatch.setattr(bench.inbox, "poll", lambda wait_s, most=256, **held: poll(wait_s, min(most, 4), **held))
+        bench.inbox.revoked_by_poll = {len(bench.inbox.holds) + 2: {0}}
+        bench.scorer.step()
+        assert 0 not in bench.inbox.commits[-1]
+        assert not any(f"s{number}" in bench.codes() for number in range(4))
+
 
 class TestStoreAway:
     def test_requests_are_kept_and_answered_when_the_store_is_back(self, bench):
@@ -420,7 +436,7 @@ def test_under_load_the_next_batch_lingers_for_more(bench, monkeypatch):
 def test_an_idle_scorer_does_not_linger(bench, monkeypatch):
     polls = []
     poll = bench.inbox.poll
-    monkeypatch.setattr(bench.inbox, "poll", lambda wait_s, **_: polls.append(1) or poll(wait_s))
+    monkeypatch.setattr(bench.inbox, "poll", lambda wait_s, *_, **__: polls.append(1) or poll(wait_s))
     bench.ask()
     bench.scorer.step()
     assert polls == [1]

@@ -14,6 +14,7 @@ from recommender.ledger import entries, unpack
 from recommender.ledger.batch import EmbeddedItems
 from schemas.codec import RatingDecoder
 from schemas.errors import (
+    BusUnavailable,
     EventsLost,
     LogTooShort,
     PartitionLost,
@@ -30,6 +31,7 @@ from streams.worker import runner as runner_module
 from streams.worker.apply import BatchApplier
 from streams.worker.claim import Claimer
 from streams.worker.runner import PartitionRunner
+from streams.worker.topic_guard import TopicGuard
 from tests.streams.worker.memory import MemoryLog, MemoryRecord, rating
 
 pytestmark = pytest.mark.integration
@@ -49,7 +51,7 @@ def bench(store, make_settings):
     settings = make_settings(redis_url=store.url)
 
     @asynccontextmanager
-    async def make(shards=1, topic_id="T1", scale="scale", **claimer):
+    async def make(shards=1, topic_id="T1", scale="scale", max_age_s=0, **claimer):
         client = make_async_client(settings)
         seen = SimpleNamespace(client=client, letters=[], failures=[], batches=[], moves=[], send=None)
         writer = StateWriter(client, settings.namespace, shards, scale)
@@ -59,8 +61,10 @@ def bench(store, make_settings):
                 await seen.send(letters)
             seen.letters += letters
 
+        seen.topic_id = topic_id
+
         async def current_topic_id():
-            return topic_id
+            return seen.topic_id
 
         applier = BatchApplier(writer, RatingDecoder(0.5, 5), send, lambda: NO_ITEMS, len)
         move = applier.move
@@ -71,10 +75,12 @@ def bench(store, make_settings):
 
         applier.move = note_move
         seen.writer = writer
+        guard = TopicGuard("ratings", current_topic_id, max_age_s)
         seen.keys = ShardKeys(settings.namespace, 0)
         seen.runner = PartitionRunner(
-            Claimer(writer, "ratings", current_topic_id, **claimer),
+            Claimer(writer, "ratings", guard.current, **claimer),
             applier,
+            guard.confirm,
             lambda _session, done, _seconds: seen.batches.append(done),
             seen.failures.append,
         )
@@ -264,6 +270,25 @@ def test_bad_record_reaches_the_dead_letters_before_the_watermark_passes_it(benc
     assert headers["streamrec-key"] == b"k"
 
 
+def test_dead_letter_is_sent_again_when_the_broker_was_away(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(MemoryRecord(0, b"\xff"), rating(1))
+        tries = []
+        async with bench() as seen:
+
+            async def send(letters):
+                tries.append(letters)
+                if len(tries) < 3:
+                    raise BusUnavailable("away")
+
+            seen.send = send
+            await applied_to(seen, log, 2)
+            return len(tries), len(seen.letters)
+
+    assert asyncio.run(scenario()) == (3, 1)
+
+
 def test_dead_letter_that_cannot_be_sent_stops_the_worker_before_the_watermark(bench):
     async def scenario():
         log = MemoryLog()
@@ -439,6 +464,33 @@ def test_topic_made_again_halts_and_says_how_to_go_on(bench):
     failure = failure_of(bench, MemoryLog(), topic_id="T2")
     assert isinstance(failure, TopicReplaced)
     assert "--accept-topic-id T2" in str(failure)
+
+
+@pytest.mark.parametrize(("max_age_s", "expected"), [(0, 1), (3600, 2)], ids=["asked after each fetch", "not asked"])
+def test_records_of_a_topic_made_again_under_a_running_worker_are_applied_only_when_nobody_asks(
+    bench, max_age_s, expected
+):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0))
+        async with bench(max_age_s=max_age_s) as seen:
+            await run_until(seen, log, lambda: log.applied == 1)
+            original = log.fetch
+
+            async def fetch_from_the_new_topic(max_records, timeout_s):
+                seen.topic_id = "T2"
+                if len(log.records) == 1:
+                    log.add(rating(1))
+                return await original(max_records, timeout_s)
+
+            log.applied = None
+            log.fetch = fetch_from_the_new_topic
+            await run_until(seen, log, lambda: log.applied == 2)
+            return await counts(seen), [type(failure) for failure in seen.failures]
+
+    count, failures = asyncio.run(scenario())
+    assert count == expected
+    assert failures == ([TopicReplaced] if max_age_s == 0 else [])
 
 
 def test_topic_made_again_can_be_accepted(bench):
