@@ -25,6 +25,7 @@ def own_settings(broker, store, tmp_path_factory) -> Callable[..., Settings]:
             "fetch_wait_ms": 30,
             "session_timeout_s": 1.5,
             "rebalance_timeout_s": 2,
+            "topic_check_s": 10 if "kafka" in broker.name else 0,
         }
         return Settings(**own | values)
 

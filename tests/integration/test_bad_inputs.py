@@ -224,6 +224,16 @@ def test_a_bad_rating_is_dead_lettered_and_the_next_one_applied(system, client, 
     assert (answer["error"], answer["state"]["t"]) == (None, 1)
 
 
+def test_a_bad_rating_under_a_key_of_nearly_a_megabyte_is_dead_lettered_and_the_next_one_applied(system, client):
+    place = client.send("ratings", b"k" * LARGE, b"{", partition=1)
+    good = client.send("ratings", None, text(rating(user_id="behind the key")), partition=1)
+    key = f"{system.topics['ratings'].topic_id}/{place['partition']}/{place['offset']}".encode()
+    headers = dict(client.letter("ratings.dlq", key).headers)
+    assert headers["streamrec-key"] == b"k" * 16 * 1024
+    assert headers["streamrec-key-truncated-length"] == str(LARGE).encode()
+    assert client.ask("behind the key", min_position=good)["state"]["t"] == 1
+
+
 @pytest.mark.parametrize("kind", BAD_REQUESTS)
 def test_a_request_that_cannot_be_answered_is_dead_lettered_and_the_next_one_served(
     system, client, dead_requests, kind

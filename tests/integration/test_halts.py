@@ -18,7 +18,8 @@ SIZES = Sizes(users=20, items=20, ratings=300)
 def systems(make_system):
     """Two systems, each with a worker and a log of its own of which one stretch is applied.
 
-    The ratings topic of the second is deleted and made again at once: its worker looks every ten seconds.
+    The ratings topic of the second is deleted and made again at once, and the next stretch published on it while its
+    worker still runs; how its state was before comes third.
     """
     pairs = [(make_system(), Log(3, SIZES)) for _ in range(2)]
     workers = [system.launch("worker") for system, _ in pairs]
@@ -26,8 +27,12 @@ def systems(make_system):
         worker.wait_for_event("worker.ready")
     for system, log in pairs:
         apply(system, log, 0)
-    replace_topic(pairs[1][0])
-    return pairs
+    system, log = pairs[1]
+    kept = system.digest(log.item_ids)
+    replace_topic(system)
+    with log.publishing(system.settings, 1, None):
+        pass
+    return [pairs[0], (system, log, kept)]
 
 
 def apply(system, log, stretch):
@@ -114,7 +119,7 @@ def made(admin, system):
 @pytest.fixture(scope="module")
 def replaced(systems):
     """The system whose topic was made again, its log, the topic's id before and after, and the worker's halt."""
-    system, log = systems[1]
+    system, log, _ = systems[1]
     before, halt = system.topics["ratings"].topic_id, halt_of(system.children["worker"])
     with open_admin(system.settings) as admin:
         system.topics["ratings"] = require_topic(admin, system.topics["ratings"].name)
@@ -129,6 +134,11 @@ def test_a_worker_whose_topic_is_made_again_halts_naming_both_ids(replaced):
     assert after in why
 
 
+def test_nothing_of_the_topic_made_again_was_applied(systems, replaced):
+    system, log, kept = systems[1]
+    assert system.digest(log.item_ids) == kept
+
+
 def test_a_worker_told_to_accept_the_new_topic_goes_on_with_the_ledgers_it_has(replaced):
     system, log, _, after, _ = replaced
     kind, why = halt_of(system.launch("worker", name="not told"))
@@ -136,8 +146,6 @@ def test_a_worker_told_to_accept_the_new_topic_goes_on_with_the_ledgers_it_has(r
     assert f"--accept-topic-id {after}" in why
     accepting = system.launch("worker", "--accept-topic-id", after, name="told")
     accepting.wait_for_event("worker.ready")
-    with log.publishing(system.settings, 1, None):
-        pass
     wait_until(lambda: system.applied() == SIZES.ratings, 60, "the new topic's ratings are applied")
     check_digest(system, log)
     assert end(accepting) == 0

@@ -87,3 +87,11 @@ def test_a_worker_that_is_told_to_end_in_mid_replay_hands_over_and_ends_with_0(r
     check_digests(system, one, log)
     assert second.events()[-1]["event"] == "worker.stopped"
     assert partitions_of(first) == [set(range(system.settings.partitions))]
+
+
+def test_a_worker_that_gets_no_partition_is_ready_to_stand_by(make_system):
+    system = make_system(partitions=1)
+    workers = [system.launch("worker", name=name) for name in ("first", "second")]
+    held = sorted(worker.wait_for_event("worker.ready")["partitions"] for worker in workers)
+    assert held in ([[], [0]], [[0], [0]])
+    assert [end(worker) for worker in workers] == [0, 0]

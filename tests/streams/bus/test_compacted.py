@@ -95,3 +95,21 @@ def test_stop_ends_the_thread(follow):
     reader.stop()
     assert not reader._thread.is_alive()
     reader.check()
+
+
+def test_topic_whose_offsets_go_back_was_made_again_and_ends_the_reader(produce, follow):
+    seen = []
+    reader = follow(seen.extend)
+    produce((b"a", b"1"), (b"a", b"2"))
+    wait_until(lambda: len(seen) == 2)
+    reader._newest = {record.partition: record.offset + 10 for record in seen}
+    produce((b"a", b"3"))
+
+    def has_ended():
+        try:
+            reader.check()
+        except StreamrecError as error:
+            return str(error)
+        return ""
+
+    assert "deleted and made again" in wait_until(has_ended)

@@ -71,3 +71,9 @@ def test_any_record_makes_a_letter_that_a_producer_takes(key, value):
     made = letter(key=key, value=value)
     assert made.value == (value or b"")
     assert all(isinstance(name, str) and isinstance(content, bytes) for name, content in made.headers)
+
+
+def test_key_longer_than_a_letter_has_room_for_is_cut_and_its_length_kept():
+    headers = dict(letter(key=b"k" * 900_000).headers)
+    assert headers["streamrec-key"] == b"k" * 16 * 1024
+    assert headers["streamrec-key-truncated-length"] == b"900000"

@@ -5,7 +5,7 @@ import uuid
 import pytest
 from kafka.errors import ClusterAuthorizationFailedError, TopicAlreadyExistsError
 
-from schemas.errors import ConfigurationError
+from schemas.errors import BusUnavailable, ConfigurationError
 from schemas.topics import DAY_MS, TOPICS
 from streams.bus.topics import create_topics, describe_topics, require_topic
 from tests.waiting import wait_until
@@ -103,3 +103,29 @@ class TestOnARealBroker:
     def test_missing_topic_says_what_to_do(self, admin):
         with pytest.raises(ConfigurationError, match=r"topic 'nowhere' does not exist: run `streamrec topics create`"):
             require_topic(admin, "nowhere")
+
+
+class DescribingAdmin:
+    """Describes one topic with an error code."""
+
+    def __init__(self, code):
+        self.code = code
+
+    def describe_topics(self, names):
+        return [
+            {"name": name, "error_code": self.code, "topic_id": uuid.UUID(int=1), "partitions": []} for name in names
+        ]
+
+
+def test_topic_the_broker_does_not_know_is_left_out():
+    assert describe_topics(DescribingAdmin(3), ["ratings"]) == {}
+
+
+def test_topic_without_a_leader_yet_is_no_missing_topic():
+    with pytest.raises(BusUnavailable, match="LeaderNotAvailableError"):
+        describe_topics(DescribingAdmin(5), ["ratings"])
+
+
+def test_topic_that_an_access_list_hides_is_no_missing_topic():
+    with pytest.raises(ConfigurationError, match="TopicAuthorizationFailedError"):
+        describe_topics(DescribingAdmin(29), ["ratings"])
