@@ -71,6 +71,9 @@ def _build_request(fields: dict[str, Any], request_id: str, user_id: str) -> Rec
     )
 
 
+_CONDITIONS = {"genres": ("any", "all", "none"), "year": ("min", "max")}
+
+
 def _read_filters(fields: dict[str, Any]) -> Filters:
     raw = fields.get("filters")
     if raw is None:
@@ -100,9 +103,12 @@ def _without_nulls(raw: object) -> object:
     """Return filters without the conditions that are null: like those left out, they ask nothing."""
     if not isinstance(raw, dict):
         return raw
-    nested = {name: _drop_null(raw[name]) for name in ("genres", "year") if name in raw}
-    return _drop_null(raw | nested)
+    nested = {name: _drop_nulls(raw[name], known) for name, known in _CONDITIONS.items() if name in raw}
+    return _drop_nulls(raw | nested, ("genres", "year", "attributes"))
 
 
-def _drop_null(raw: object) -> object:
-    return {name: value for name, value in raw.items() if value is not None} if isinstance(raw, dict) else raw
+def _drop_nulls(raw: object, known: tuple[str, ...]) -> object:
+    """Return a value without its null fields; of those it should not have, null or not, none goes unnoticed."""
+    if not isinstance(raw, dict):
+        return raw
+    return {name: value for name, value in raw.items() if value is not None or name not in known}
