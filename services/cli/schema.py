@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from schemas.export import export_schemas
-
 from schemas.topics import TOPICS
 from services.cli.flags import SettingsArgument
 from services.cli.show import say
