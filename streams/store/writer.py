@@ -149,7 +149,7 @@ class StateWriter:
         """
         fields = [forgotten_field(user_id) for user_id in user_ids]
         with as_unavailable():
-            found = await self._client.hmget(claim.keys.forgotten, fields) if fields else []
+            found: Any = await self._client.hmget(claim.keys.forgotten, fields) if fields else []
         return {user_id: cut for user_id, cut in zip(user_ids, found, strict=True) if cut is not None}
 
     async def read_ledger(self, claim: Claim, user_id: str) -> bytes:

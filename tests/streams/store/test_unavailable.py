@@ -34,7 +34,7 @@ def ask(error):
     ids=lambda error: type(error).__name__,
 )
 def test_a_store_that_is_full_or_failing_over_is_asked_again_later(error):
-    with pytest.raises(StoreUnavailable, match="the store (did not answer|cannot serve now)"):
+    with pytest.raises(StoreUnavailable, match=r"the store (did not answer|cannot serve now)"):
         ask(error)
 
 
