@@ -21,7 +21,6 @@ from streams.settings import Settings
 log = structlog.get_logger(__name__)
 
 MAX_BATCH = 256
-METADATA_MAX_AGE_MS = 5_000
 MIN_POLL_INTERVAL_S = 30.0
 """How long a step may take with the store slow and many requests waiting, before the group puts the member out."""
 _LOST_MEMBERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
@@ -71,11 +70,8 @@ class Inbox:
             max_poll_records=MAX_BATCH,
             session_timeout_ms=int(settings.session_timeout_s * 1000),
             heartbeat_interval_ms=int(settings.session_timeout_s * 1000 / 4),
-            metadata_max_age_ms=METADATA_MAX_AGE_MS,
             max_poll_interval_ms=int(1000 * max(MIN_POLL_INTERVAL_S, settings.rebalance_timeout_s)),
         )
-        # A leader that does not know the topic yet assigns none of its partitions, and nobody asks it again.
-        self._consumer.partitions_for_topic(self._topic)
         self._consumer.subscribe([self._topic], listener=self._assignments)
 
     @property
