@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 MAX_BATCH = 256
 MIN_POLL_INTERVAL_S = 30.0
 """How long a step may take with the store slow and many requests waiting, before the group puts the member out."""
+REJOIN_WAIT_S = 0.1
+"""The least time of a poll that rejoins: kafka-python drops the outcome of a join that comes between two polls."""
 _LOST_MEMBERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
@@ -73,6 +75,7 @@ class Inbox:
             max_poll_interval_ms=int(1000 * max(MIN_POLL_INTERVAL_S, settings.rebalance_timeout_s)),
         )
         self._consumer.subscribe([self._topic], listener=self._assignments)
+        self._learn_partitions()
 
     @property
     def is_assigned(self) -> bool:
@@ -87,6 +90,8 @@ class Inbox:
         """
         if self._failure is not None:
             raise StreamrecError(f"offsets cannot be committed: {self._failure!r}") from self._failure
+        if self._keep_rejoining():
+            wait_s = max(wait_s, REJOIN_WAIT_S)
         try:
             if is_held:
                 self._consumer.pause(*self._consumer.assignment())
@@ -125,6 +130,26 @@ class Inbox:
             log.warning("requests.uncommitted", offsets=changed, error=repr(error))
         finally:
             self._consumer.close(timeout_ms=int(timeout_s * 1000))
+
+    def _learn_partitions(self) -> None:
+        """Know the topic before the group meets: a leader that does not assigns nothing at first."""
+        try:
+            self._consumer.partitions_for_topic(self._topic)
+        except KafkaError as error:
+            log.warning("requests.retries", error=repr(error))
+
+    def _keep_rejoining(self) -> bool:
+        """Have a rejoin seen through to its end, and return whether there is one.
+
+        kafka-python 3.0.12 notes the need of a rejoin after a change of metadata nowhere. If a poll ends between the
+        answers to JoinGroup and SyncGroup of such a rejoin, no later one takes up the assignment, and the broker puts
+        the silent member out. The Java client notes it since KAFKA-9815.
+        """
+        coordinator = self._consumer._coordinator  # noqa: SLF001 - nothing public asks for a rejoin
+        is_rejoining = bool(coordinator.rebalance_in_progress() or coordinator.need_rejoin())
+        if is_rejoining:
+            coordinator.request_rejoin()
+        return is_rejoining
 
     def _as_kafka(self, offsets: Mapping[int, int]) -> dict[TopicPartition, OffsetAndMetadata]:
         return {

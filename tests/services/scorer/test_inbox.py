@@ -8,6 +8,21 @@ import services.scorer.inbox
 from schemas.errors import StreamrecError
 from services.scorer.inbox import Inbox
 from streams.settings import Settings
+from tests.waiting import wait_until
+
+
+class FakeCoordinator:
+    is_rebalancing = False
+    rejoins = 0
+
+    def rebalance_in_progress(self):
+        return self.is_rebalancing
+
+    def need_rejoin(self):
+        return False
+
+    def request_rejoin(self):
+        self.rejoins += 1
 
 
 class FakeConsumer:
@@ -19,9 +34,16 @@ class FakeConsumer:
         self.committed = []
         self.held = set()
         self.closed = False
+        self._coordinator = FakeCoordinator()
 
     def subscribe(self, topics, listener):
         self.topics, self.listener = topics, listener
+
+    def partitions_for_topic(self, topic):
+        assert [topic] == self.topics, "before the subscription the group's snapshot of the topic stays empty"
+        if self.error:
+            raise self.error
+        return {0, 1}
 
     def assignment(self):
         return {TopicPartition("requests", 0), TopicPartition("requests", 1)}
@@ -35,7 +57,8 @@ class FakeConsumer:
     def paused(self):
         return set(self.held)
 
-    def poll(self, **_):
+    def poll(self, timeout_ms, **_):
+        self.timeout_ms = timeout_ms
         if self.error:
             raise self.error
         return self.polled
@@ -83,6 +106,44 @@ def test_a_new_group_starts_at_the_earliest_request_with_short_timeouts(inbox, c
         "heartbeat_interval_ms": 1500,
         "max_poll_interval_ms": 30000,
     }
+
+
+def test_a_poll_that_rejoins_asks_for_it_and_waits_longer(inbox, consumer):
+    coordinator = consumer()._coordinator
+    inbox.poll(0.02)
+    assert (coordinator.rejoins, consumer().timeout_ms) == (0, 20)
+    coordinator.is_rebalancing = True
+    inbox.poll(0.02)
+    assert (coordinator.rejoins, consumer().timeout_ms) == (1, 100)
+
+
+@pytest.mark.integration
+def test_group_that_met_before_it_knew_the_topic_meets_again_however_short_the_polls(topics, monkeypatch):
+    monkeypatch.setattr(Inbox, "_learn_partitions", lambda _: None)
+    inbox = Inbox(topics.model_copy(update={"session_timeout_s": 2}))
+    consumer = inbox._consumer
+
+    def has_met():
+        inbox.poll(0.0)
+        return len(consumer.assignment()) == topics.partitions
+
+    try:
+        wait_until(has_met, 15, "every partition is assigned")
+    finally:
+        inbox.close({}, 1.0)
+
+
+@pytest.mark.integration
+def test_first_meeting_of_the_group_assigns_every_partition(topics):
+    inbox = Inbox(topics.model_copy(update={"session_timeout_s": 2}))
+    assigned = []
+    note = inbox._assignments.on_partitions_assigned
+    inbox._assignments.on_partitions_assigned = lambda tps: (assigned.append(len(tps)), note(tps))
+    try:
+        wait_until(lambda: (inbox.poll(0.02), inbox.is_assigned)[1], 15, "the group has met")
+    finally:
+        inbox.close({}, 1.0)
+    assert assigned == [topics.partitions]
 
 
 def test_records_come_partition_by_partition(inbox, consumer):
