@@ -3,6 +3,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
+N ?= 30
 # For machines without a GPU: TORCH=cpu takes the small build from PyTorch's own CPU index. Not used by default.
 TORCH ?=
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test faults check format bench clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +33,10 @@ demo: $(STAMP) ## Run the whole of streamrec on MovieLens-100k (ARGS="--once --s
 
 test: $(STAMP) ## Run all tests (KAFKA_HOME=DIR repeats the integration tests on that Apache Kafka; ARGS=...)
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: $(STAMP) ## Break everything on purpose, N=30 times a row (KAFKA_HOME=DIR on Apache Kafka; ARGS="--rows 4,9")
+	$(BIN)/python -m tests.faults --seeds $(N) $(ARGS)
+	$(BIN)/python -m tests.faults --seeds 3 --mutations
 
 check: $(STAMP) ## Lint, types, import rules
 	$(BIN)/ruff check .

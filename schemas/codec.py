@@ -88,6 +88,7 @@ class RatingDecoder:
             )
         self.rating_min = rating_min
         self.rating_max = rating_max
+        self._decode_event: Callable[[bytes], Any] = _decode_rating_event
 
     def decode(self, value: bytes | None) -> RatingEvent:
         """Return the event.
@@ -98,7 +99,7 @@ class RatingDecoder:
         if value is None or len(value) > MAX_RATING_BYTES:
             return self._decode_slowly(value)
         try:
-            event = _decode_rating_event(value)
+            event = self._decode_event(value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return self._decode_slowly(value)
         user_id, item_id = event.user_id, event.item_id
@@ -120,8 +121,12 @@ class RatingDecoder:
             return event  # type: ignore[no-any-return]
         return self._decode_slowly(value)
 
+    def _read_fields(self, value: bytes | None) -> dict[str, Any]:
+        """Return the fields of a value by the contract's names, unchecked."""
+        return read_object(value, MAX_RATING_BYTES)
+
     def _decode_slowly(self, value: bytes | None) -> RatingEvent:
-        fields = read_object(value, MAX_RATING_BYTES)
+        fields = self._read_fields(value)
         check_version(fields)
         for name in ("user_id", "item_id", "rating"):
             if name not in fields:

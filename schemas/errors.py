@@ -22,6 +22,7 @@
         ├── TopicReplaced       the topic's id is not the state's
         ├── StateMissing        the group has committed offsets, the store has no watermark (a flushed store)
         ├── StateMismatch       another rating scale or number of shards than the state's
+        ├── BreakerOpen         too many of a partition's newest events break the contract (a bad deploy?)
         └── PartitionLost       fenced three times in a row
 
 A wrong argument is a built-in ``ValueError`` or ``TypeError``.
@@ -125,16 +126,17 @@ class GenerationChanged(Refusal):
 
 
 class RevisionConflict(Refusal):
-    """Some users' ledgers changed since they were read.
+    """Some users' ledgers, or what is known to be redriven, changed since they were read.
 
     Attributes:
-        indexes: positions of those users in the commit's list.
+        indexes: positions of those users in the commit's list; none when a redriven event was applied meanwhile.
     """
 
     retryable = True
 
     def __init__(self, indexes: Sequence[int]) -> None:
-        super().__init__(f"{len(indexes)} ledgers changed since they were read")
+        what = f"{len(indexes)} ledgers" if indexes else "redrive marks"
+        super().__init__(f"{what} changed since they were read")
         self.indexes = tuple(indexes)
 
 
@@ -160,6 +162,10 @@ class StateMissing(Halt):
 
 class StateMismatch(Halt):
     """Another rating scale or number of shards than the state's."""
+
+
+class BreakerOpen(Halt):
+    """Too many of a partition's newest events break the contract; they are not dead-lettered until told so."""
 
 
 class PartitionLost(Halt):

@@ -187,6 +187,7 @@ def dead_letter_headers_schema() -> Schema:
     rest = {
         "streamrec-truncated-length": number | {"description": "length of a value that was cut"},
         "streamrec-sha256": _TEXT | {"description": "SHA-256 of a value that was cut"},
+        "streamrec-redrive": _TEXT | {"description": "of a record that had been redriven: its first dead letter"},
     }
     return {
         "$schema": DIALECT,

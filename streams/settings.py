@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from schemas.errors import ConfigurationError
+from schemas.mapping import parse_fields
 from schemas.topics import TopicRole
 
 CONFIG_FILE = Path("streamrec.toml")
@@ -15,6 +16,22 @@ UP_FILE = Path(".streamrec/up.toml")
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+
+class _TomlSource(TomlConfigSettingsSource):
+    """A file of settings whose table ``[ratings.fields]`` says what the setting ``rating_fields`` does."""
+
+    def _read_file(self, file_path: Any) -> dict[str, Any]:
+        found = super()._read_file(file_path)
+        table = found.pop("ratings", None)
+        if table is None:
+            return found
+        fields = table.get("fields") if isinstance(table, dict) and len(table) == 1 else None
+        if not isinstance(fields, dict) or not all(isinstance(path, str) for path in fields.values()):
+            raise ConfigurationError(f'{file_path}: [ratings.fields] must have lines as user_id = "payload.user.id"')
+        if "rating_fields" in found:
+            raise ConfigurationError(f"{file_path} has both rating_fields and [ratings.fields]: keep one")
+        return {**found, "rating_fields": ",".join(f"{name}={path}" for name, path in fields.items())}
 
 
 class Settings(BaseSettings):
@@ -43,6 +60,9 @@ class Settings(BaseSettings):
     model_dir: str = Field(".streamrec/models", description="where releases are kept, any fsspec URL")
     rating_min: float = Field(0.5, description="lowest rating allowed; fixed when the state is first made")
     rating_max: float = Field(5.0, description="highest rating allowed; fixed when the state is first made")
+    rating_fields: str = Field(
+        "", description="where your own events have the fields of ratings, as user_id=payload.user.id,rating=stars"
+    )
     shards: int = Field(1, ge=1, le=4096, description="shards of the state; fixed per generation")
     embedding: str = Field("items", description="name on the models topic whose release gives item vectors")
     policy: str = Field("greedy", description="policy of requests that name none")
@@ -72,6 +92,12 @@ class Settings(BaseSettings):
         if not all(part.strip() for part in servers.split(",")):
             raise ValueError(f"bootstrap_servers must be host:port, comma-separated, got {servers!r}")
         return servers
+
+    @field_validator("rating_fields")
+    @classmethod
+    def _check_fields(cls, fields: str) -> str:
+        parse_fields(fields)
+        return fields
 
     @model_validator(mode="after")
     def _check_together(self) -> "Settings":
@@ -114,8 +140,8 @@ class Settings(BaseSettings):
         return (
             init_settings,
             env_settings,
-            TomlConfigSettingsSource(settings_cls, CONFIG_FILE),
-            TomlConfigSettingsSource(settings_cls, UP_FILE),
+            _TomlSource(settings_cls, CONFIG_FILE),
+            _TomlSource(settings_cls, UP_FILE),
         )
 
     def topic(self, role: TopicRole) -> str:

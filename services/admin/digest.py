@@ -7,6 +7,7 @@ from recommender.hashing import hash_id
 from recommender.ledger import unpack
 from recommender.ledger.digest import digest, statistics_line, user_line
 from schemas.errors import StreamrecError
+from services.admin.ledgers import live_shards
 from streams.settings import Settings
 from streams.store.calls import as_unavailable
 from streams.store.keys import STATISTICS_BUCKETS, ShardKeys
@@ -48,18 +49,10 @@ def state_digest(client: Any, settings: Settings, item_ids: Iterable[str]) -> St
     names = {hash_id(item_id): item_id for item_id in item_ids}
     totals = [0, 0]
     with as_unavailable():
-        shards = _live_shards(client, settings)
+        shards = live_shards(client, settings)
         state = digest(_user_lines(client, shards, names, totals))
         statistics = digest(_statistics_lines(client, shards, names))
     return StateDigest(state, statistics, *totals)
-
-
-def _live_shards(client: Any, settings: Settings) -> list[ShardKeys]:
-    found = []
-    for shard in range(settings.shards):
-        generation = client.get(ShardKeys(settings.namespace, shard).live_generation)
-        found.append(ShardKeys(settings.namespace, shard, int(generation or 1)))
-    return found
 
 
 def _user_lines(client: Any, shards: list[ShardKeys], names: Mapping[int, str], totals: list[int]) -> Iterator[str]:
@@ -114,5 +107,5 @@ def _statistics_lines(client: Any, shards: list[ShardKeys], names: Mapping[int, 
 def _unknown_item(whose: str, item: int, known: int) -> StreamrecError:
     return StreamrecError(
         f"{whose} the item with hash {item}, which is none of the {known} ids given: "
-        "give the ids of the whole log, not of the catalogue alone"
+        "give the ids of the whole log, not of the catalogue alone (`streamrec state digest --from-log`)"
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from schemas.codec import RatingDecoder, encode, normalise_id
+from schemas.errors import ConfigurationError
 from schemas.events import RatingEvent
 from services.admin.bus import open_admin, produce_all
 from streams.bus.topics import require_topic
@@ -26,9 +27,10 @@ def send_rating(settings: Settings, user_id: str, item_id: str, rating: float) -
 
     Raises:
         EventError: an id or the rating breaks the contract; nothing was written.
-        ConfigurationError: no broker answers, or the topic does not exist.
+        ConfigurationError: no broker answers, the topic does not exist, or it is read as your own events.
         StreamrecError: the broker did not acknowledge it.
     """
+    refuse_own_events(settings)
     normalise_id(user_id, "user_id")
     normalise_id(item_id, "item_id")
     value = encode(RatingEvent(user_id=user_id, item_id=item_id, rating=rating, event_id=uuid4().hex))
@@ -38,3 +40,16 @@ def send_rating(settings: Settings, user_id: str, item_id: str, rating: float) -
         require_topic(admin, topic)
     (written,) = produce_all(settings, topic, [(user_id.encode(), value)])
     return Place(written.topic, written.partition, written.offset)
+
+
+def refuse_own_events(settings: Settings) -> None:
+    """Refuse to write ratings of the contract to a topic that is read as your own events: each would be a dead letter.
+
+    Raises:
+        ConfigurationError: ``rating_fields`` is set.
+    """
+    if settings.rating_fields:
+        raise ConfigurationError(
+            f"the worker reads {settings.topic('ratings')!r} by rating_fields {settings.rating_fields!r}, this "
+            "command writes the contract's form: let your own producer write"
+        )

@@ -26,8 +26,10 @@ _topics = App(name="topics", help="Make and check the topics of the contract.")
 _catalog = App(name="catalog", help="Put items on the bus.")
 _replay = App(name="replay", help="Put a log of ratings on the bus.")
 _train = App(name="train", help="Train and release a model.")
+_dlq = App(name="dlq", help="Look at dead letters, and send them again.")
+_state = App(name="state", help="Look at the state.")
 _schema = App(name="schema", help="What is said on the bus, for other languages.")
-for _group in (_topics, _catalog, _replay, _train, _schema):
+for _group in (_topics, _catalog, _replay, _train, _state, _dlq, _schema):
     app.command(_group)
 
 _COMMANDS = (
@@ -43,7 +45,15 @@ _COMMANDS = (
     (_train, "pca", "services.cli.train:pca", "Make item embeddings by principal components; needs no torch."),
     (app, "recommend", "services.cli.recommend:recommend", "Ask for recommendations for a user."),
     (app, "rate", "services.cli.rate:rate", "Send one rating."),
+    (app, "forget", "services.cli.forget:forget", "Have a user forgotten; say what was removed and what cannot be."),
+    (app, "validate", "services.cli.validate:validate", "Check ratings of a file or topic; nothing is published."),
     (app, "doctor", "services.cli.doctor:doctor", "Say what is wrong, and what to do."),
+    (_state, "show", "services.cli.state:show", "Show what the state has of a user, now or at a moment of the log."),
+    (_state, "digest", "services.cli.state:digest", "Print the digests of a state at rest."),
+    (_state, "export", "services.cli.state:export", "Write the state as parquet."),
+    (_dlq, "list", "services.cli.dlq:list_letters", "Show the dead letters: counts by reason, and the newest."),
+    (_dlq, "show", "services.cli.dlq:show", "Show one dead letter, its headers and its bytes."),
+    (_dlq, "redrive", "services.cli.dlq:redrive", "Send dead letters that are valid now to their topic again."),
     (_schema, "export", "services.cli.schema:export", "Write JSON Schema of every event and an AsyncAPI document."),
 )
 for _parent, _name, _target, _help in _COMMANDS:

@@ -75,6 +75,7 @@ def worker(
     *,
     start: Annotated[int | None, Parameter(converter=_convert_time, metavar="TIME")] = None,
     accept_topic_id: str | None = None,
+    resume: bool = False,
     settings: SettingsArgument,
 ) -> int:
     """Apply ratings to the state until SIGTERM; exit code 3 when state and log contradict one another.
@@ -82,6 +83,7 @@ def worker(
     Args:
         start: where partitions that nothing is known of begin, ISO 8601 or ms since 1970; at their start by default.
         accept_topic_id: go on with this ratings topic, which was made again, from its start; ledgers are kept.
+        resume: close the dead-letter breaker, and dead-letter what is bad in the log now.
         settings: from flags, environment and files.
     """
     try:
@@ -89,7 +91,7 @@ def worker(
     except ModuleNotFoundError as error:
         raise _missing_extra("worker", error) from error
     _log_as_a_process()
-    return run_worker(settings, start_ms=start, accept_topic_id=accept_topic_id)
+    return run_worker(settings, start_ms=start, accept_topic_id=accept_topic_id, resume=resume)
 
 
 def scorer(*, settings: SettingsArgument) -> None:

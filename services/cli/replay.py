@@ -6,6 +6,7 @@ from cyclopts import Group, Parameter, validators
 
 from schemas.errors import StreamrecError
 from services.admin.bus import open_admin
+from services.admin.rate import refuse_own_events
 from services.cli.flags import SettingsArgument
 from services.cli.show import note, progress_bar, say
 from services.cli.sources import BadLines, ColumnsArgument, load_ratings
@@ -54,6 +55,7 @@ def _publish(
     settings: Settings,
     bad: BadLines,
 ) -> ReplayProgress:
+    refuse_own_events(settings)
     topic = settings.topic("ratings")
     with open_admin(settings) as admin:
         require_topic(admin, topic)

@@ -13,7 +13,7 @@ from schemas.codec import RatingDecoder, decode_item
 from schemas.errors import DataError, EventError
 from schemas.events import Item, RatingEvent
 from services.lab.cells import is_nan, read_attributes, read_genres, read_integer, read_number, read_year
-from services.lab.rows import BadLine, Row, read_rows
+from services.lab.rows import BadLine, Row, read_lines, read_rows
 
 RATING_COLUMNS = ("user_id", "item_id", "rating", "event_id", "ts_ms", "request_id", "v")
 ITEM_COLUMNS = ("item_id", "title", "genres", "year", "language", "rating", "attributes", "v")
@@ -96,6 +96,28 @@ def read_items(
     """
     rows = read_rows(path, ITEM_COLUMNS, ("item_id",), columns or {})
     return _decode_rows(path, rows, decode_item, on_bad, keeps_nan=())
+
+
+def read_own_ratings(path: Path, decoder: RatingDecoder, *, on_bad: _OnBad) -> Iterator[RatingEvent]:
+    """Yield the ratings of a jsonl file whose lines are what your own producer sends, as a worker would decode them.
+
+    Args:
+        path: a .jsonl file of any size.
+        decoder: of your own events, see :class:`schemas.mapping.MappedRatingDecoder`.
+        on_bad: told of each line that the worker would dead-letter; such lines are left out.
+
+    Raises:
+        DataError: the file is missing, or of another kind.
+    """
+    if path.suffix.lower() != ".jsonl":
+        raise DataError(f"{path} must end in .jsonl: of other files, --columns says what a field is called")
+    for number, line in read_lines(path):
+        try:
+            if isinstance(line, EventError):
+                raise line
+            yield decoder.decode(line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf" if number == 1 else b""))
+        except EventError as error:
+            on_bad(BadLine(number, error.reason, error.message))
 
 
 def _decode_rows(

@@ -77,7 +77,14 @@ def read_rows(path: Path, names: Sequence[str], required: Sequence[str], columns
     return reader(path, wanted, {*required, *columns})
 
 
-def _read_jsonl(path: Path, wanted: Mapping[str, str], _required: set[str]) -> Iterator[Row]:
+def read_lines(path: Path) -> Iterator[tuple[int, bytes | EventError]]:
+    """Yield the lines of a jsonl file that are not blank, each with its number, as they are or why they are too long.
+
+    Raises:
+        DataError: the file is missing.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is not a file")
     with path.open("rb") as file:
         number = 0
         while line := file.readline(MAX_LINE_BYTES + 1):
@@ -85,9 +92,14 @@ def _read_jsonl(path: Path, wanted: Mapping[str, str], _required: set[str]) -> I
             if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
                 while line and not line.endswith(b"\n"):
                     line = file.readline(MAX_LINE_BYTES)
-                yield Row(number, EventError("too_large", f"a line may have {MAX_LINE_BYTES} bytes, this has more"))
+                yield number, EventError("too_large", f"a line may have {MAX_LINE_BYTES} bytes, this has more")
             elif line.strip():
-                yield Row(number, _read_json_line(line, wanted))
+                yield number, line
+
+
+def _read_jsonl(path: Path, wanted: Mapping[str, str], _required: set[str]) -> Iterator[Row]:
+    for number, line in read_lines(path):
+        yield Row(number, line if isinstance(line, EventError) else _read_json_line(line, wanted))
 
 
 def _read_json_line(line: bytes, wanted: Mapping[str, str]) -> dict[str, Any] | EventError:

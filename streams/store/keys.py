@@ -1,6 +1,7 @@
 """Names of the keys; every key of a shard shares one hash tag, so a shard is one cluster slot."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from recommender.hashing import hash_id
 
@@ -45,6 +46,20 @@ class ShardKeys:
         """The position of one partition: next offset, fence, owner, time of the last move in ms."""
         return f"{self.root}:g{self.generation}:watermark:{topic_id}:{partition}"
 
+    def breaker(self, topic_id: str, partition: int) -> str:
+        """The dead-letter breaker of one partition, kept in shard 0."""
+        return f"{self.root}:g{self.generation}:breaker:{topic_id}:{partition}"
+
+    @property
+    def redriven(self) -> str:
+        """The set of the dead letters that were redriven and applied: ``<topic id>/<partition>/<offset>``."""
+        return f"{self.root}:g{self.generation}:redriven"
+
+    @property
+    def forgotten(self) -> str:
+        """The cuts of users who were forgotten: a hash, by the SHA-256 of the user's id."""
+        return f"{self.root}:g{self.generation}:forgotten"
+
     def ledger(self, user_id: str) -> str:
         """The user's ledger."""
         return f"{self.root}:g{self.generation}:user:{user_id}"
@@ -80,6 +95,11 @@ def statistics_bucket(item: int) -> int:
 def item_field(item: int) -> bytes:
     """Return the field prefix of an item: its hash as 8 bytes; ``c`` (count) or ``s`` (sum) follows."""
     return item.to_bytes(8, "little")
+
+
+def forgotten_field(user_id: str) -> bytes:
+    """Return the field of a forgotten user: it tells the id to nobody who does not know it."""
+    return sha256(user_id.encode()).digest()
 
 
 def topic_hash(topic_id: str) -> int:

@@ -20,6 +20,8 @@ class Script:
 ASSIGN = Script("assign")
 READ = Script("read")
 COMMIT = Script("commit")
+FORGET = Script("forget")
+BREAKER = Script("breaker")
 STATISTICS = Script("statistics")
 LOOK = Script("look")
 

@@ -1,7 +1,7 @@
 """The worker's side of the state: take a partition, read what a batch needs, commit it guarded."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,10 @@ from recommender.ledger.batch import EmbeddedItems, LedgerWrite, StoredLedger
 from recommender.ledger.layout import TAIL_MAX, Records, header_dtype
 from schemas.errors import StateMismatch
 from streams.store.calls import as_unavailable, call_script_async
-from streams.store.keys import ShardKeys, item_field, statistics_bucket
-from streams.store.scripts import ASSIGN, COMMIT, READ, check_reply
+from streams.store.keys import ShardKeys, forgotten_field, item_field, statistics_bucket
+from streams.store.scripts import ASSIGN, BREAKER, COMMIT, FORGET, READ, check_reply
 
-DELTA = np.dtype([("item", "<u8"), ("count", "<u4"), ("rating_sum", "<i8")])
+DELTA = np.dtype([("item", "<u8"), ("count", "<i4"), ("rating_sum", "<i8")])
 """One item's change of statistics, as the delta stream packs it."""
 
 DELTA_TOKEN_BYTES = 8
@@ -121,14 +121,118 @@ class StateWriter:
             GenerationChanged: the generation was flipped.
             StoreUnavailable: no answer; reading again is safe.
         """
+        return (await self.read_with_cuts(claim, user_ids, new_events, items))[0]
+
+    async def read_with_cuts(
+        self, claim: Claim, user_ids: Sequence[str], new_events: Sequence[int], items: EmbeddedItems
+    ) -> tuple[list[StoredLedger | None], dict[str, bytes]]:
+        """Return what is stored of users, and the cuts of those who were forgotten; see :meth:`read`.
+
+        The cuts are not older than the ledgers: a forgetting between the two is found by the commit.
+        """
         keys = claim.keys
         reply = await call_script_async(
             self._client,
             READ,
-            [keys.live_generation, *map(keys.ledger, user_ids)],
+            [keys.live_generation, *map(keys.ledger, user_ids), keys.forgotten],
             [keys.generation, items.dim, items.embedding_id, header_dtype(items.dim).itemsize, TAIL_MAX, *new_events],
         )
-        return [None if value is None else StoredLedger(value[1:], value[:1] == b"W") for value in check_reply(reply)]
+        *values, has_forgotten = check_reply(reply)
+        stored = [None if value is None else StoredLedger(value[1:], value[:1] == b"W") for value in values]
+        return stored, await self.cuts(claim, user_ids) if has_forgotten else {}
+
+    async def cuts(self, claim: Claim, user_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the cuts kept of those users who were forgotten.
+
+        Raises:
+            StoreUnavailable: no answer; asking again is safe.
+        """
+        fields = [forgotten_field(user_id) for user_id in user_ids]
+        with as_unavailable():
+            found: Any = await self._client.hmget(claim.keys.forgotten, fields) if fields else []
+        return {user_id: cut for user_id, cut in zip(user_ids, found, strict=True) if cut is not None}
+
+    async def read_ledger(self, claim: Claim, user_id: str) -> bytes:
+        """Return a whole ledger, empty for none.
+
+        Raises:
+            StoreUnavailable: no answer; reading again is safe.
+        """
+        return await self._get(claim.keys.ledger(user_id)) or b""
+
+    async def forget(
+        self,
+        claim: Claim,
+        expected: int,
+        new: int,
+        user_id: str,
+        *,
+        revision: bytes,
+        removes: bool,
+        stored_cuts: bytes,
+        cuts: bytes,
+        deltas: Records,
+    ) -> None:
+        """Forget a user and move the watermark from ``expected`` to ``new``, or nothing.
+
+        Args:
+            claim: the partition as taken.
+            expected: the watermark before.
+            new: the watermark after.
+            user_id: who.
+            revision: first 16 bytes of the ledger as read, empty for none.
+            removes: whether the ledger goes.
+            stored_cuts: the user's cuts as read, empty for none.
+            cuts: what is kept instead.
+            deltas: changes of item statistics, :data:`DELTA`.
+
+        Raises:
+            Fenced, OffsetMoved, GenerationChanged, RevisionConflict: nothing was written.
+            StoreUnavailable: no answer; it was written or not, see :meth:`watermark`.
+        """
+        keys = claim.keys
+        buckets, changes = _item_changes(deltas, 7)
+        reply = await call_script_async(
+            self._client,
+            FORGET,
+            [
+                keys.live_generation,
+                claim.watermark,
+                keys.sequence,
+                keys.deltas,
+                keys.ledger(user_id),
+                keys.forgotten,
+                *map(keys.statistics, buckets),
+            ],
+            [
+                keys.generation,
+                claim.fence,
+                claim.owner,
+                expected,
+                new,
+                revision,
+                int(removes),
+                forgotten_field(user_id),
+                stored_cuts,
+                cuts,
+                len(deltas),
+                DELTAS_KEPT,
+                _packed(deltas),
+                *changes,
+            ],
+        )
+        check_reply(reply)
+
+    async def redriven(self, claim: Claim, events: Collection[bytes]) -> set[bytes]:
+        """Return which redriven events, named by the coordinates of their dead letters, were applied already.
+
+        Raises:
+            StoreUnavailable: no answer; asking again is safe.
+        """
+        names = list(events)
+        with as_unavailable():
+            found = await self._client.smismember(claim.keys.redriven, names) if names else []
+        return {name for name, is_applied in zip(names, found, strict=True) if is_applied}
 
     async def commit(
         self,
@@ -138,6 +242,7 @@ class StateWriter:
         user_ids: Sequence[str] = (),
         writes: Sequence[LedgerWrite] = (),
         deltas: Records | None = None,
+        redriven: Sequence[bytes] = (),
     ) -> None:
         """Write a batch and move the watermark from ``expected`` to ``new``, or nothing.
 
@@ -148,6 +253,7 @@ class StateWriter:
             user_ids: users written.
             writes: their changes.
             deltas: changes of item statistics, :data:`DELTA`.
+            redriven: coordinates of the redriven events among those applied; none may have been applied before.
 
         Raises:
             Fenced, OffsetMoved, GenerationChanged, RevisionConflict: nothing was written.
@@ -155,13 +261,7 @@ class StateWriter:
         """
         keys = claim.keys
         deltas = np.empty(0, DELTA) if deltas is None else deltas
-        buckets: dict[int, int] = {}
-        changes: list[Any] = []
-        for item, count, rating_sum in deltas.tolist():
-            bucket = statistics_bucket(item)
-            index = buckets.setdefault(bucket, 5 + len(user_ids) + len(buckets))
-            field = item_field(item)
-            changes += (index, field + b"c", count, field + b"s", rating_sum)
+        buckets, changes = _item_changes(deltas, 5 + len(user_ids))
         ledgers: list[Any] = []
         for write in writes:
             ledgers += ("A" if write.is_append else "W", write.expected, write.head, write.tail)
@@ -175,6 +275,7 @@ class StateWriter:
                 keys.deltas,
                 *map(keys.ledger, user_ids),
                 *map(keys.statistics, buckets),
+                *([keys.redriven] if redriven else []),
             ],
             [
                 keys.generation,
@@ -185,9 +286,10 @@ class StateWriter:
                 len(user_ids),
                 len(deltas),
                 DELTAS_KEPT,
-                secrets.token_bytes(DELTA_TOKEN_BYTES) + deltas.tobytes(),
+                _packed(deltas),
                 *ledgers,
                 *changes,
+                *redriven,
             ],
         )
         check_reply(reply)
@@ -197,7 +299,44 @@ class StateWriter:
         value = await self._get(claim.watermark)
         return None if value is None else Watermark.parse(value)
 
+    async def read_breaker(self, claim: Claim, topic_id: str, partition: int) -> bytes | None:
+        """Return what is kept of a partition's dead-letter breaker, None for nothing; ``claim`` is shard 0's."""
+        return await self._get(claim.keys.breaker(topic_id, partition))
+
+    async def write_breaker(self, claim: Claim, topic_id: str, partition: int, value: bytes) -> None:
+        """Keep a partition's dead-letter breaker; ``claim`` is shard 0's.
+
+        Raises:
+            Fenced, OffsetMoved, GenerationChanged: nothing was written.
+            StoreUnavailable: no answer; writing it again is safe.
+        """
+        keys = claim.keys
+        reply = await call_script_async(
+            self._client,
+            BREAKER,
+            [keys.live_generation, claim.watermark, keys.breaker(topic_id, partition)],
+            [keys.generation, claim.fence, claim.owner, value],
+        )
+        check_reply(reply)
+
     async def _get(self, key: str) -> bytes | None:
         with as_unavailable():
             value: Any = await self._client.get(key)
         return None if value is None else bytes(value)
+
+
+def _packed(deltas: Records) -> bytes:
+    """Return changes of item statistics as the delta stream has them."""
+    return secrets.token_bytes(DELTA_TOKEN_BYTES) + deltas.tobytes()
+
+
+def _item_changes(deltas: Records, first_key: int) -> tuple[list[int], list[Any]]:
+    """Return the buckets that changes of item statistics touch, and the changes as the scripts take them."""
+    buckets: dict[int, int] = {}
+    changes: list[Any] = []
+    for item, count, rating_sum in deltas.tolist():
+        bucket = statistics_bucket(item)
+        index = buckets.setdefault(bucket, first_key + len(buckets))
+        field = item_field(item)
+        changes += (index, field + b"c", count, field + b"s", rating_sum)
+    return list(buckets), changes

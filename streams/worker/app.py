@@ -14,13 +14,13 @@ from faust.exceptions import ProducerSendError
 from kafka.errors import KafkaError
 from yarl import URL
 
-from schemas.codec import RatingDecoder
 from schemas.errors import BusUnavailable, Halt, StreamrecError, TopicReplaced
 from streams import metrics
 from streams.bus.clients import make_admin
 from streams.bus.dead_letters import DeadLetter
 from streams.bus.topics import describe_topics, require_topic
 from streams.catalogue import LiveCatalogue
+from streams.ratings import make_rating_decoder
 from streams.settings import Settings
 from streams.store.clients import make_async_client
 from streams.store.writer import StateWriter
@@ -30,6 +30,7 @@ from streams.worker.runner import PartitionRunner
 from streams.worker.session import Session
 from streams.worker.topic_guard import TopicGuard
 from streams.worker.transport import WorkerConsumer, WorkerTransport
+from streams.worker.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,7 @@ HALT_EXIT_CODE = 3
 FAILURE_EXIT_CODE = 1
 TOPIC_CHECK_S = 10.0
 SERVICE_CHECK_S = 1.0
+MIN_HANG_S = 5.0
 STOP_TIMEOUT_S = 8.0
 CATALOGUE_TIMEOUT_S = 60.0
 
@@ -69,15 +71,22 @@ class Worker:
         settings: everything from outside.
         start_ms: where partitions that nothing is known of start; None for the start of the log.
         accepted_topic_id: id of a ratings topic made again that the state shall go on with.
+        resumes: close dead-letter breakers that are open.
     """
 
     def __init__(
-        self, settings: Settings, *, start_ms: int | None = None, accepted_topic_id: str | None = None
+        self,
+        settings: Settings,
+        *,
+        start_ms: int | None = None,
+        accepted_topic_id: str | None = None,
+        resumes: bool = False,
     ) -> None:
         self._settings = settings
         self._topic = settings.topic("ratings")
         self._start_ms = start_ms
         self._accepted_topic_id = accepted_topic_id
+        self._resumes = resumes
         self._stopping = asyncio.Event()
         self._guard = TopicGuard(self._topic, self._topic_id, settings.topic_check_s)
         self._failure: BaseException | None = None
@@ -93,12 +102,15 @@ class Worker:
         catalogue = await loop.run_in_executor(self._bus, LiveCatalogue, self._settings, self._admin)
         catalogue.start()
         client = make_async_client(self._settings)
+        watchdog = Watchdog(loop, round(max(MIN_HANG_S, 3 * self._settings.session_timeout_s)))
         with tempfile.TemporaryDirectory(prefix="streamrec-worker-") as data_dir:
             try:
                 await asyncio.to_thread(catalogue.wait_until_ready, CATALOGUE_TIMEOUT_S)
                 app = self._wire(data_dir, client, catalogue)
+                watchdog.start()
                 await self._serve(app, catalogue)
             finally:
+                watchdog.stop()
                 await asyncio.to_thread(catalogue.stop)
                 await client.aclose()
                 self._admin.close()
@@ -127,12 +139,14 @@ class Worker:
 
         applier = BatchApplier(
             writer,
-            RatingDecoder(settings.rating_min, settings.rating_max),
+            make_rating_decoder(settings),
             send_letters,
             lambda: catalogue.current.embedded,
             lambda items: int((catalogue.current.catalogue.rows_of_hashes(items) < 0).sum()),
         )
-        claimer = Claimer(writer, self._topic, self._guard.current, self._start_ms, self._accepted_topic_id)
+        claimer = Claimer(
+            writer, self._topic, self._guard.current, self._start_ms, self._accepted_topic_id, resumes=self._resumes
+        )
         runner = PartitionRunner(claimer, applier, self._guard.confirm, _report_batch, self._fail)
         app.transport = WorkerTransport(app.conf.broker_consumer, app, settings=settings, run_partition=runner.run)
         app.producer_transport = app.transport
@@ -225,16 +239,20 @@ def _report_batch(session: Session, done: Applied, seconds: float) -> None:
     )
 
 
-def run_worker(settings: Settings, start_ms: int | None = None, accept_topic_id: str | None = None) -> int:
+def run_worker(
+    settings: Settings, start_ms: int | None = None, accept_topic_id: str | None = None, *, resume: bool = False
+) -> int:
     """Run a worker until it is told to stop; return the exit code: 0, 1 on failure, 3 on a halt.
 
     Args:
         settings: everything from outside.
         start_ms: where partitions that nothing is known of start, in ms since 1970; None for the start of the log.
         accept_topic_id: id of a ratings topic made again that the state shall go on with, keeping its ledgers.
+        resume: close dead-letter breakers that are open.
     """
 
     async def main() -> int:
-        return await Worker(settings, start_ms=start_ms, accepted_topic_id=accept_topic_id).run()
+        worker = Worker(settings, start_ms=start_ms, accepted_topic_id=accept_topic_id, resumes=resume)
+        return await worker.run()
 
     return asyncio.run(main())

@@ -4,21 +4,35 @@ import asyncio
 import random
 import secrets
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import numpy as np
 import structlog
 
 from recommender.arrays import Hashes
-from recommender.hashing import hash_id
+from recommender.hashing import hash_id, shard_of
+from recommender.ledger import unpack
 from recommender.ledger.batch import EmbeddedItems, FoldedBatch, fold_batch
+from recommender.ledger.layout import PREFIX_BYTES
 from schemas.codec import RatingDecoder
-from schemas.errors import BusUnavailable, Fenced, OffsetMoved, RevisionConflict, StoreUnavailable
-from streams.bus.dead_letters import DeadLetter, make_dead_letter
+from schemas.errors import BreakerOpen, BusUnavailable, Fenced, OffsetMoved, RevisionConflict, StoreUnavailable
+from streams.bus.dead_letters import DeadLetter, make_dead_letter, redrive_of
 from streams.store.writer import StateWriter
-from streams.worker.batches import BadRecord, LogRecord, ShardPart, cut_events, decode_records, statistics_deltas
+from streams.worker.batches import (
+    BadRecord,
+    DecodedEvent,
+    LogRecord,
+    ShardPart,
+    cut_events,
+    decode_records,
+    statistics_deltas,
+)
+from streams.worker.breaker import MOST_BAD_PERCENT, BreakerMark, Window, observe
+from streams.worker.forgetting import Forgetting, cuts_here, plan_forget, take_forgets
 from streams.worker.session import Session
 
 log = structlog.get_logger(__name__)
@@ -46,7 +60,7 @@ class Applied:
     Attributes:
         records: records fetched.
         applied: events that changed the state.
-        repeats: events whose event_id was in the user's tail already.
+        repeats: events whose event_id was in the user's tail already, and redriven ones applied before.
         dead_letters: bad records, by reason.
         unknown_items: events applied whose item the catalogue does not have.
         conflicts: tries that found a ledger changed and read it again.
@@ -84,6 +98,7 @@ class BatchApplier:
         self._send_letters = send_letters
         self._embedded_items = embedded_items
         self._count_unknown = count_unknown
+        self._windows: dict[tuple[str, int], Window] = {}
 
     async def apply(self, session: Session, records: Sequence[LogRecord]) -> Applied:
         """Apply the records of one fetch and move the session behind them.
@@ -91,20 +106,22 @@ class BatchApplier:
         Raises:
             Fenced: give the partition up.
             OffsetMoved, GenerationChanged: begin a new session.
+            BreakerOpen: too many events are bad; nothing of the batch was sent or applied.
         """
         items = self._embedded_items()
         events, bad = decode_records(records, self._decoder, self._writer.shards)
+        forgets, bad = take_forgets(bad)
+        await self._check_breaker(session, records, bad)
         if bad:
             await self._dead_letter(session, [_letter(session, fault) for fault in bad])
         end = records[-1].offset + 1
         outcomes: list[PartOutcome] = []
-        for cut in cut_events(events, end, session.next_offsets):
-            outcomes += await asyncio.gather(
-                *(
-                    self._commit_part(session, shard, cut.end, cut.parts.get(shard), items)
-                    for shard in range(self._writer.shards)
-                )
-            )
+        for forget in forgets:
+            at = bisect_left(events, forget.record.offset, key=attrgetter("offset"))
+            outcomes += await self._apply_events(session, events[:at], forget.record.offset, items)
+            await self._forget(session, forget)
+            events = events[at:]
+        outcomes += await self._apply_events(session, events, end, items)
         session.position = end
         return Applied(
             records=len(records),
@@ -126,6 +143,96 @@ class BatchApplier:
             else:
                 return
 
+    async def _apply_events(
+        self, session: Session, events: Sequence[DecodedEvent], end: int, items: EmbeddedItems
+    ) -> list[PartOutcome]:
+        outcomes: list[PartOutcome] = []
+        for cut in cut_events(events, end, session.next_offsets):
+            outcomes += await asyncio.gather(
+                *(
+                    self._commit_part(session, shard, cut.end, cut.parts.get(shard), items)
+                    for shard in range(self._writer.shards)
+                )
+            )
+        return outcomes
+
+    async def _forget(self, session: Session, forget: Forgetting) -> None:
+        """Apply a forget event in its user's shard, and move the others behind it."""
+        end, home = forget.record.offset + 1, shard_of(forget.event.user_id, self._writer.shards)
+        for shard in range(self._writer.shards):
+            if end <= session.next_offsets[shard]:
+                continue
+            if shard == home:
+                await self._forget_user(session, shard, forget)
+            else:
+                await self._commit_folded(session, shard, end, None, None)
+
+    async def _forget_user(self, session: Session, shard: int, forget: Forgetting) -> None:
+        claim, expected, new = session.claims[shard], session.next_offsets[shard], forget.record.offset + 1
+        user_id = forget.event.user_id
+        for _ in range(MAX_REVISION_TRIES):
+            try:
+                value = await self._writer.read_ledger(claim, user_id)
+                stored = (await self._writer.cuts(claim, [user_id])).get(user_id, b"")
+                plan = plan_forget(
+                    forget,
+                    unpack(value) if value else None,
+                    stored,
+                    topic_id=session.topic_id,
+                    partition=session.partition,
+                )
+                await self._writer.forget(
+                    claim,
+                    expected,
+                    new,
+                    user_id,
+                    revision=value[:PREFIX_BYTES],
+                    removes=plan.removes,
+                    stored_cuts=stored,
+                    cuts=plan.cuts,
+                    deltas=plan.deltas,
+                )
+            except RevisionConflict:
+                continue
+            except StoreUnavailable as error:
+                log.warning("store.unavailable", partition=session.partition, shard=shard, error=str(error))
+                if not await self._was_committed(session, shard, new):
+                    continue
+            else:
+                log.info("user.forgotten", partition=session.partition, offset=forget.record.offset, shard=shard)
+            session.next_offsets[shard] = new
+            return
+        raise OffsetMoved(f"a ledger of shard {shard} changed under {MAX_REVISION_TRIES} tries")
+
+    async def _check_breaker(self, session: Session, records: Sequence[LogRecord], bad: Sequence[BadRecord]) -> None:
+        """Count a batch before its dead letters are sent.
+
+        Raises:
+            BreakerOpen: too many events are bad, and the store remembers it.
+            Fenced, OffsetMoved, GenerationChanged: too many are bad, and the partition is not ours to halt on.
+        """
+        partition = (session.topic_id, session.partition)
+        window = self._windows.get(partition, Window())
+        window = replace(window, next_offset=max(window.next_offset, session.forgiven))
+        offsets = [record.offset for record in records]
+        self._windows[partition], trip = observe(window, offsets, {fault.record.offset: fault.reason for fault in bad})
+        if trip is None:
+            return
+        why = (
+            f"{trip} of {session.topic!r} partition {session.partition}, over {MOST_BAD_PERCENT} %: the dead-letter "
+            f"breaker is open, the state stands at offset {session.position}; run the release that understands them, "
+            "or repair the producer, then `streamrec worker --resume`, which dead-letters what is bad in the log then"
+        )
+        mark = BreakerMark(is_open=True, until=offsets[-1] + 1, why=why).to_bytes()
+        while True:
+            try:
+                await self._writer.write_breaker(session.claims[0], *partition, mark)
+                break
+            except StoreUnavailable as error:
+                log.warning("store.unavailable", partition=session.partition, shard=0, error=str(error))
+                await asyncio.sleep(STORE_RETRY_S)
+        raise BreakerOpen(why)
+
     async def move(self, session: Session, position: int) -> None:
         """Move the watermark over a hole in the log, or, to where it is, refresh its time.
 
@@ -146,30 +253,39 @@ class BatchApplier:
             await self._commit_folded(session, shard, end, None, None)
             return PartOutcome()
         for conflicts in range(MAX_REVISION_TRIES):
-            folded = await self._read_and_fold(session, shard, part, items)
+            fresh, folded = await self._read_and_fold(session, shard, part, items)
             try:
-                await self._commit_folded(session, shard, end, part, folded)
+                await self._commit_folded(session, shard, end, fresh, folded)
             except RevisionConflict as conflict:
                 log.info("commit.conflicts", partition=session.partition, shard=shard, users=len(conflict.indexes))
                 await asyncio.sleep(random.uniform(0, 0.01) * 2**conflicts)  # noqa: S311 - jitter
                 continue
-            applied = part.events.records["item"][folded.applied]
+            applied = fresh.events.records["item"][folded.applied]
             repeats = len(part.events.users) - len(applied)
             return PartOutcome(len(applied), repeats, self._count_unknown(applied), conflicts)
         raise OffsetMoved(f"ledgers of shard {shard} changed under {MAX_REVISION_TRIES} tries")
 
-    async def _read_and_fold(self, session: Session, shard: int, part: ShardPart, items: EmbeddedItems) -> FoldedBatch:
-        new_events = np.bincount(part.events.users, minlength=len(part.user_ids)).tolist()
+    async def _read_and_fold(
+        self, session: Session, shard: int, part: ShardPart, items: EmbeddedItems
+    ) -> tuple[ShardPart, FoldedBatch]:
+        """Return the part without redriven events applied before and events of forgotten users, and its fold."""
+        claim = session.claims[shard]
         while True:
             try:
-                stored = await self._writer.read(session.claims[shard], part.user_ids, new_events, items)
-                break
+                if part.redriven:
+                    part = part.without(await self._writer.redriven(claim, part.redriven.values()))
+                new_events = np.bincount(part.events.users, minlength=len(part.user_ids)).tolist()
+                stored, cuts = await self._writer.read_with_cuts(claim, part.user_ids, new_events, items)
+                kept = part.skip(cuts_here(cuts, session.topic_id, session.partition))
+                if kept is part:
+                    break
+                part = kept
             except StoreUnavailable as error:
                 log.warning("store.unavailable", partition=session.partition, shard=shard, error=str(error))
                 await asyncio.sleep(STORE_RETRY_S)
         first_revs = np.frombuffer(secrets.token_bytes(4 * len(part.user_ids)), "<u4").astype(np.uint64)
         topic = hash_id(session.topic_id)
-        return fold_batch(part.events, stored, first_revs, topic, session.partition, items)
+        return part, fold_batch(part.events, stored, first_revs, topic, session.partition, items)
 
     async def _commit_folded(
         self, session: Session, shard: int, new: int, part: ShardPart | None, folded: FoldedBatch | None
@@ -182,7 +298,8 @@ class BatchApplier:
                 else:
                     user_ids = [part.user_ids[user] for user in folded.users]
                     deltas = statistics_deltas(part.events, folded.applied)
-                    await self._writer.commit(claim, expected, new, user_ids, folded.writes, deltas)
+                    redriven = list(part.redriven.values())
+                    await self._writer.commit(claim, expected, new, user_ids, folded.writes, deltas, redriven)
             except StoreUnavailable as error:
                 log.warning("store.unavailable", partition=session.partition, shard=shard, error=str(error))
                 if not await self._was_committed(session, shard, new):
@@ -222,4 +339,5 @@ def _letter(session: Session, fault: BadRecord) -> DeadLetter:
         key=fault.record.key,
         value=fault.record.value,
         first_seen_ms=int(time.time() * 1000),
+        redrive=redrive_of(fault.record.headers),
     )

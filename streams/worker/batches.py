@@ -1,8 +1,8 @@
 """From the records of one fetch to what each shard must commit: decoding, dead letters, cuts."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from recommender.ledger.batch import EventBatch
 from recommender.ledger.layout import EVENT
 from schemas.codec import RatingDecoder, quantise
 from schemas.errors import EventError
+from streams.bus.dead_letters import redrive_of
 from streams.store.writer import DELTA
 
 MAX_USERS_A_SCRIPT = 512
@@ -23,6 +24,7 @@ class LogRecord(Protocol):
     timestamp: int
     key: bytes | None
     value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class BadRecord:
 
 @dataclass(frozen=True, slots=True)
 class DecodedEvent:
-    """A valid rating, reduced to what the fold needs."""
+    """A valid rating, reduced to what the fold needs; ``redrive`` names the dead letter it was."""
 
     offset: int
     user_id: str
@@ -43,14 +45,50 @@ class DecodedEvent:
     item: int
     rating: int
     event: int
+    redrive: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardPart:
-    """One shard's events of a cut: users in order of appearance, and the events as arrays."""
+    """One shard's events of a cut: users in order of appearance, and the events as arrays.
+
+    Attributes:
+        user_ids: the users.
+        events: the events.
+        redriven: for each redriven event, by its index, the dead letter it was.
+    """
 
     user_ids: list[str]
     events: EventBatch
+    redriven: dict[int, bytes] = field(default_factory=dict)
+
+    def without(self, applied: Collection[bytes]) -> Self:
+        """Return the part without the redriven events that were applied before, here or in the part itself."""
+        kept: dict[bytes, int] = {}
+        for index, name in self.redriven.items():
+            if name not in applied:
+                kept.setdefault(name, index)
+        dropped = set(self.redriven) - set(kept.values())
+        if not dropped:
+            return self
+        return self._keep(np.array([i for i in range(len(self.events.users)) if i not in dropped], np.int64))
+
+    def skip(self, cuts: Mapping[str, int]) -> Self:
+        """Return the part without the events of users below the offsets given."""
+        if not any(cuts.values()):
+            return self
+        lowest = np.array([cuts.get(user_id, 0) for user_id in self.user_ids], np.uint64)
+        left = np.flatnonzero(self.events.offsets >= lowest[self.events.users])
+        return self if len(left) == len(self.events.users) else self._keep(left)
+
+    def _keep(self, left: np.ndarray) -> Self:
+        users, renumbered = np.unique(self.events.users[left], return_inverse=True)
+        places = {old: new for new, old in enumerate(left.tolist())}
+        return type(self)(
+            [self.user_ids[user] for user in users.tolist()],
+            EventBatch(renumbered.astype(np.int64), self.events.records[left], self.events.offsets[left]),
+            {places[index]: name for index, name in self.redriven.items() if index in places},
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +118,7 @@ def decode_records(
                 hash_id(rating.item_id),
                 quantise(rating.rating),
                 hash_id(rating.event_id) or 1 if rating.event_id is not None else 0,
+                redrive_of(record.headers) if record.headers else None,
             )
         )
     return events, bad
@@ -122,7 +161,11 @@ def statistics_deltas(events: EventBatch, applied: np.ndarray) -> np.ndarray:
 
 
 def _parts(users: dict[int, dict[str, int]], chosen: dict[int, list[tuple[int, DecodedEvent]]]) -> dict[int, ShardPart]:
-    return {shard: ShardPart(list(users[shard]), _batch(pairs)) for shard, pairs in chosen.items()}
+    return {shard: ShardPart(list(users[shard]), _batch(pairs), _redriven(pairs)) for shard, pairs in chosen.items()}
+
+
+def _redriven(pairs: list[tuple[int, DecodedEvent]]) -> dict[int, bytes]:
+    return {index: event.redrive for index, (_, event) in enumerate(pairs) if event.redrive is not None}
 
 
 def _batch(pairs: list[tuple[int, DecodedEvent]]) -> EventBatch:

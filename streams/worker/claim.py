@@ -5,9 +5,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from schemas.errors import EventsLost, LogTooShort, StateMissing, TopicReplaced
+import structlog
+
+from schemas.errors import BreakerOpen, EventsLost, LogTooShort, StateMissing, TopicReplaced
 from streams.store.writer import Claim, StateWriter
+from streams.worker.breaker import BreakerMark
 from streams.worker.session import Session
+
+log = structlog.get_logger(__name__)
 
 
 class LogEnds(Protocol):
@@ -43,6 +48,7 @@ class Claimer:
         topic_id: returns the topic's id as the broker has it.
         start_ms: where a partition that nothing is known of starts; None for the start of its log.
         accepted_topic_id: id of a topic made again that the state shall go on with.
+        resumes: close dead-letter breakers that are open.
     """
 
     writer: StateWriter
@@ -50,6 +56,7 @@ class Claimer:
     topic_id: Callable[[], Awaitable[str]]
     start_ms: int | None = None
     accepted_topic_id: str | None = None
+    resumes: bool = False
     _has_replaced: bool = False
 
     async def claim(self, ends: LogEnds) -> Session:
@@ -64,6 +71,7 @@ class Claimer:
         taken = [await self._take(shard, topic_id, owner, ends) for shard in range(self.writer.shards)]
         session = Session.begin(self.topic, topic_id, ends.partition, taken)
         await self._check_log(session, ends)
+        session.forgiven = await self._check_breaker(session, ends)
         return session
 
     async def _take(self, shard: int, topic_id: str, owner: str, ends: LogEnds) -> tuple[Claim, int]:
@@ -93,6 +101,21 @@ class Claimer:
                 "another"
             )
         return await ends.start() if self.start_ms is None else await ends.offset_at(self.start_ms)
+
+    async def _check_breaker(self, session: Session, ends: LogEnds) -> int:
+        """Return the offset below which bad events are let through uncounted: the log's end when it was closed."""
+        stored = await self.writer.read_breaker(session.claims[0], session.topic_id, session.partition)
+        if stored is None:
+            return 0
+        mark = BreakerMark.parse(stored)
+        if not mark.is_open:
+            return mark.until
+        if not self.resumes:
+            raise BreakerOpen(mark.why)
+        closed = BreakerMark(is_open=False, until=max(mark.until, await ends.end()), why=mark.why)
+        await self.writer.write_breaker(session.claims[0], session.topic_id, session.partition, closed.to_bytes())
+        log.warning("breaker.closed", partition=session.partition, until=closed.until, why=mark.why)
+        return closed.until
 
     async def _check_log(self, session: Session, ends: LogEnds) -> None:
         start, end = await ends.start(), await ends.end()

@@ -16,6 +16,7 @@ class Session:
         claims: the claim of each shard.
         next_offsets: each shard's watermark as this session knows it; never re-read at commit time.
         position: end of the last batch, or the seek target: where the next batch starts.
+        forgiven: events below it do not count for the dead-letter breaker.
     """
 
     topic: str
@@ -24,6 +25,7 @@ class Session:
     claims: list[Claim]
     next_offsets: list[int]
     position: int
+    forgiven: int = 0
 
     @classmethod
     def begin(cls, topic: str, topic_id: str, partition: int, taken: list[tuple[Claim, int]]) -> "Session":

@@ -226,3 +226,25 @@ class TestSecurity:
         write("key.pem", "key")
         with pytest.raises(ConfigurationError):
             make_ssl_context(load_settings(kafka_security_protocol="SSL", kafka_ssl_keyfile="key.pem"))
+
+
+def test_fields_of_ratings_come_from_a_table_of_the_file(write):
+    write("streamrec.toml", 'seed = 1\n[ratings.fields]\nuser_id = "payload.user.id"\nrating = "stars"\n')
+    assert load_settings().rating_fields == "user_id=payload.user.id,rating=stars"
+    assert load_settings(rating_fields="rating=score").rating_fields == "rating=score"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ('[ratings.fields]\nuser = "x"\n', "NAME=PATH"),
+        ("[ratings.fields]\nuser_id = 1\n", r"\[ratings.fields\] must have lines"),
+        ('[ratings]\nfield = "x"\n', r"\[ratings.fields\] must have lines"),
+        ('ratings = "x"\n', r"\[ratings.fields\] must have lines"),
+        ('rating_fields = "rating=a"\n[ratings.fields]\nuser_id = "x"\n', "keep one"),
+    ],
+)
+def test_table_of_fields_that_cannot_be_is_refused(write, text, word):
+    write("streamrec.toml", text)
+    with pytest.raises(ConfigurationError, match=word):
+        load_settings()

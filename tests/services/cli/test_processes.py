@@ -33,14 +33,19 @@ def test_other_times_are_refused(text):
 def test_worker_is_given_start_and_topic_and_its_exit_code_is_ours(run, monkeypatch):
     given = []
 
-    def run_worker(settings, start_ms=None, accept_topic_id=None):
-        given.append((settings.namespace, start_ms, accept_topic_id))
+    def run_worker(settings, start_ms=None, accept_topic_id=None, *, resume=False):
+        given.append((settings.namespace, start_ms, accept_topic_id, resume))
         return 3
 
     monkeypatch.setattr("streams.worker.app.run_worker", run_worker)
     assert run("worker").code == 3
     assert run("worker", "--start", "1970-01-01T00:00:05", "--accept-topic-id", "abc", "--namespace", "n").code == 3
-    assert given == [("streamrec", None, None), ("n", 5_000, "abc")]
+    assert run("worker", "--resume").code == 3
+    assert given == [
+        ("streamrec", None, None, False),
+        ("n", 5_000, "abc", False),
+        ("streamrec", None, None, True),
+    ]
 
 
 def test_time_that_is_none_is_wrong_usage(run):

@@ -76,7 +76,11 @@ class Stage:
         start = taken[0][1]
         records = [
             SimpleNamespace(
-                offset=start + i, timestamp=0, key=None, value=encode(RatingEvent(user_id=u, item_id=item, rating=r))
+                offset=start + i,
+                timestamp=0,
+                key=None,
+                headers=(),
+                value=encode(RatingEvent(user_id=u, item_id=item, rating=r)),
             )
             for i, (u, item, r) in enumerate(ratings)
         ]

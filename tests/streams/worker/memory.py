@@ -16,6 +16,7 @@ class MemoryRecord:
     value: bytes | None
     key: bytes | None = None
     timestamp: int = 0
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def rating(offset: int, user: str = "u", item: str = "i", stars: float = 4.0, event_id: str | None = None):

@@ -70,6 +70,18 @@ def test_cuts_keep_every_event_once_in_order_and_within_the_bound(pairs, most):
     assert sorted(seen) == list(range(len(events)))
 
 
+def test_redriven_events_that_were_applied_are_left_out_and_of_repeats_all_but_the_first():
+    names = {0: b"T/0/1", 1: b"T/0/2", 3: b"T/0/2", 4: b"T/0/3"}
+    users = ["a", "b", "c", "b", "d"]
+    (cut,) = cut_events([DecodedEvent(n, users[n], 0, n, 1, 0, names.get(n)) for n in range(5)], 5, [0])
+    part = cut.parts[0].without({b"T/0/1"})
+    assert part.user_ids == ["b", "c", "d"]
+    assert part.events.users.tolist() == [0, 1, 2]
+    assert part.events.offsets.tolist() == part.events.records["item"].tolist() == [1, 2, 4]
+    assert part.redriven == {0: b"T/0/2", 2: b"T/0/3"}
+    assert part.without(()) is part
+
+
 def test_statistics_count_applied_events_only():
     records = np.array([(5, 10000, 0), (6, 20000, 0), (5, 30000, 1)], EVENT)
     batch = EventBatch(np.zeros(3, np.int64), records, np.arange(3, dtype=np.uint64))

