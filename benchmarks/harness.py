@@ -56,9 +56,14 @@ class Measurement:
 def read_arguments(name: str, about: str) -> argparse.Namespace:
     """Return the arguments that every benchmark takes: ``quick`` and ``json``."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about)
+    add_arguments(parser)
+    return parser.parse_args()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a benchmark with arguments of its own those that every one takes."""
     parser.add_argument("--quick", action="store_true", help="less work, rougher figures")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    return parser.parse_args()
 
 
 def measure(sides: Sequence[Side], repeats: int = 5) -> dict[str, Measurement]:

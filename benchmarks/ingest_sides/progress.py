@@ -1,0 +1,36 @@
+"""What a side tells its parent: when its first and its last event were done. Standard library only, as every side
+imports it."""
+
+import json
+import time
+
+
+class Progress:
+    """Counts what a side has done, and prints one line of JSON at the first event and one at the last.
+
+    The rate is of the events after the first call, over the time since then: starting up is left out.
+
+    Args:
+        events: how many the side shall do.
+    """
+
+    def __init__(self, events: int) -> None:
+        self._events = events
+        self._done = 0
+        self._first = 0
+        self._began = 0.0
+        self.is_over = False
+
+    def add(self, done: int = 1) -> None:
+        """Count events that are done."""
+        if not self._done:
+            self._began, self._first = time.perf_counter(), done
+            _say("side.began")
+        self._done += done
+        if self._done >= self._events and not self.is_over:
+            self.is_over = True
+            _say("side.done", rate=(self._done - self._first) / (time.perf_counter() - self._began), events=self._done)
+
+
+def _say(event: str, **values: float) -> None:
+    print(json.dumps({"event": event, **values}), flush=True)

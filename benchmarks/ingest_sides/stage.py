@@ -1,0 +1,174 @@
+"""A broker and a store with an append-only file, the log on a topic, and how a side is run between them."""
+
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from benchmarks.ingest_sides.log import LoggedRecord, fill_topic, make_log, read_records
+from recommender.embeddings.training import PcaSettings
+from schemas.errors import EngineError
+from services.admin.bus import open_admin
+from services.admin.catalogue import publish_items
+from services.admin.releases import publish_release
+from services.runtime.engines import Engine, start_broker, start_store
+from services.runtime.supervise import Child, Supervisor
+from services.trainer.embeddings import train_embeddings
+from streams.bus.topics import TopicInfo, create_topics, require_topic
+from streams.settings import Settings
+from streams.store.clients import make_client
+
+ROOT = Path(__file__).resolve().parents[2]
+QUIX_PYTHON = Path(sys.prefix) / "quix" / "bin" / "python"
+"""Quix Streams has an environment of its own: `make bench` makes it."""
+
+PARTITIONS = 4
+DIM = 16
+READY_TIMEOUT_S = 120.0
+RUN_TIMEOUT_S = 300.0
+POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a side.
+
+    Attributes:
+        rate: events a second, between the first and the last seen done.
+        cores: cores that the side's processes, the broker and the store used meanwhile.
+    """
+
+    rate: float
+    cores: Mapping[str, float]
+
+
+class Stage:
+    """The servers and the log; a context manager.
+
+    Args:
+        directory: everything of the run.
+        kafka_home: an unpacked Apache Kafka; None for the embedded broker.
+        events: ratings in the log.
+    """
+
+    def __init__(self, directory: Path, kafka_home: Path | None, events: int) -> None:
+        directory.mkdir(parents=True)
+        self.directory = directory
+        self.is_kafka = kafka_home is not None
+        self.events = events
+        self.log_path = directory / "ratings.parquet"
+        self.supervisor = Supervisor(directory)
+        self.broker: Engine = start_broker(directory / "broker", kafka_home=kafka_home)
+        self.supervisor.adopt(self.broker)
+        self.store: Engine = start_store(directory / "store", appendonly=True)
+        self.supervisor.adopt(self.store)
+        self.settings = self.make_settings("bench")
+        self._put_everything_there()
+
+    def _put_everything_there(self) -> None:
+        items = make_log(self.log_path, self.events)
+        self.item_ids = [item.item_id for item in items]
+        with open_admin(self.settings) as admin:
+            create_topics(admin, self.settings)
+            self.topic: TopicInfo = require_topic(admin, self.settings.topic("ratings"))
+        publish_items(self.settings, items)
+        trained = train_embeddings(items, "pca", PcaSettings(dim=DIM), self.settings.model_dir, name="items")
+        publish_release(self.settings, trained.release)
+        self.records: list[list[LoggedRecord]] = read_records(self.log_path, PARTITIONS)
+        fill_topic(self.broker.url, self.topic.name, self.records)
+
+    def make_settings(self, namespace: str, **values: object) -> Settings:
+        """Return settings of these servers; waits are those of `streamrec up` on the embedded broker."""
+        waits = {} if self.is_kafka else {"fetch_wait_ms": 10, "session_timeout_s": 5.0}
+        own = {
+            "bootstrap_servers": self.broker.url,
+            "redis_url": self.store.url,
+            "namespace": namespace,
+            "topic_prefix": "bench.",
+            "model_dir": str(self.directory / "models"),
+            "partitions": PARTITIONS,
+        }
+        return Settings(**own | waits | values)  # type: ignore[arg-type]
+
+    def empty_store(self) -> None:
+        """Forget every state."""
+        with make_client(self.settings) as client:
+            client.flushall()
+
+    def run_side(self, module: str, events: int, *, python: Path = Path(sys.executable)) -> Run:
+        """Run a side that says itself when its first and its last event were done."""
+        self.empty_store()
+        name = f"{module}-{uuid.uuid4().hex[:6]}"
+        where = [self.broker.url, self.store.url, self.topic.name, name, str(events)]
+        if module == "ceiling":
+            where = [str(self.log_path), str(events)]
+        argv = [str(python), "-m", f"benchmarks.ingest_sides.{module}", *where]
+        with self.child(name, argv, self.make_settings(name)) as child:
+            child.wait_for_event("side.began", READY_TIMEOUT_S)
+            measured = self.cores_used([child])
+            done = child.wait_for_event("side.done", RUN_TIMEOUT_S)
+            return Run(float(done["rate"]), measured())
+
+    @contextmanager
+    def child(self, name: str, argv: Sequence[str], settings: Settings) -> Iterator[Child]:
+        """Run a process until the block ends."""
+        child = self.supervisor.launch(name, argv, environment_of(settings))
+        try:
+            yield child
+        finally:
+            child.stop()
+
+    def cores_used(self, children: Sequence[Child]) -> Callable[[], dict[str, float]]:
+        """Begin to measure, and return what ends it: cores used by the children, the broker and the store."""
+        pids = {"side": [child.pid for child in children], "broker": [self.broker.pid], "store": [self.store.pid]}
+        began, before = time.perf_counter(), {name: _cpu_s(own) for name, own in pids.items()}
+
+        def end() -> dict[str, float]:
+            seconds = time.perf_counter() - began
+            return {name: (_cpu_s(own) - before[name]) / seconds for name, own in pids.items()}
+
+        return end
+
+    def close(self) -> None:
+        """End every process."""
+        self.supervisor.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, what: str, poll_s: float = POLL_S) -> None:
+    """Return once a condition holds.
+
+    Raises:
+        EngineError: it does not in time.
+    """
+    pause, deadline = threading.Event(), time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise EngineError(f"not within {timeout_s:g} s: {what}")
+        pause.wait(poll_s)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return every setting as a process is told it, so that no file of a developer's can say otherwise."""
+    values = settings.model_dump(exclude_none=True)
+    return {"PYTHONPATH": str(ROOT)} | {f"STREAMREC_{name.upper()}": str(value) for name, value in values.items()}
+
+
+def _cpu_s(pids: Sequence[int]) -> float:
+    seconds = 0.0
+    for pid in pids:
+        times = psutil.Process(pid).cpu_times()
+        seconds += times.user + times.system
+    return seconds
