@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
+import msgspec
 import numpy as np
 
 from recommender.hashing import hash_id
@@ -35,9 +36,11 @@ class BadRecord:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedEvent:
-    """A valid rating, reduced to what the fold needs; ``redrive`` names the dead letter it was."""
+class DecodedEvent(msgspec.Struct, frozen=True, gc=False):
+    """A valid rating, reduced to what the fold needs; ``redrive`` names the dead letter it was.
+
+    A struct, as making a frozen dataclass takes five times as long.
+    """
 
     offset: int
     user_id: str
@@ -169,8 +172,12 @@ def _redriven(pairs: list[tuple[int, DecodedEvent]]) -> dict[int, bytes]:
 
 
 def _batch(pairs: list[tuple[int, DecodedEvent]]) -> EventBatch:
+    records = np.empty(len(pairs), EVENT)
+    records["item"] = [event.item for _, event in pairs]
+    records["rating"] = [event.rating for _, event in pairs]
+    records["event"] = [event.event for _, event in pairs]
     return EventBatch(
         users=np.array([index for index, _ in pairs], np.int64),
-        records=np.array([(event.item, event.rating, event.event) for _, event in pairs], EVENT),
+        records=records,
         offsets=np.array([event.offset for _, event in pairs], np.uint64),
     )
