@@ -78,6 +78,7 @@ def _measure(arguments: argparse.Namespace, home: Path | None) -> dict[str, list
     repeats = arguments.repeats or (2 if arguments.quick else REPEATS)
     with tempfile.TemporaryDirectory(prefix="streamrec-ingest-") as directory:
         with Stage(Path(directory) / "run", home, QUICK_EVENTS if arguments.quick else EVENTS) as stage:
+            stage.fill(stage.topic.name)
             sides = _sides(stage, arguments.quick, arguments.sides)
             found: dict[str, list[Run]] = {side.name: [] for side in sides}
             for repeat in range(repeats):

@@ -32,4 +32,4 @@ def make_app(name: str, servers: str) -> faust.App:
 
 def run(app: faust.App) -> None:
     """Run a worker of the app until the process is ended."""
-    faust.Worker(app, loglevel="warning").execute_from_commandline()
+    faust.Worker(app, loglevel="warning", quiet=True, redirect_stdouts=False).execute_from_commandline()

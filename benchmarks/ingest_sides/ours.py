@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from benchmarks.ingest_sides.log import fill_topic, read_log
+from benchmarks.ingest_sides.log import read_log
 from benchmarks.ingest_sides.stage import PARTITIONS, READY_TIMEOUT_S, RUN_TIMEOUT_S, Run, Stage, wait_until
 from schemas.errors import EngineError
 from services.admin.bus import open_admin
@@ -75,7 +75,7 @@ def run_workers(stage: Stage, workers: int) -> Run:
         for child in children:
             os.killpg(child.pid, signal.SIGSTOP)
         try:
-            fill_topic(stage.broker.url, topic.name, stage.records)
+            stage.fill(topic.name)
         finally:
             for child in children:
                 os.killpg(child.pid, signal.SIGCONT)

@@ -8,7 +8,8 @@ import time
 class Progress:
     """Counts what a side has done, and prints one line of JSON at the first event and one at the last.
 
-    The rate is of the events after the first call, over the time since then: starting up is left out.
+    The rate is of the events after the first call, over the time since then: starting up is left out. A side that does
+    events long after it got them says when it got the first.
 
     Args:
         events: how many the side shall do.
@@ -21,16 +22,21 @@ class Progress:
         self._began = 0.0
         self.is_over = False
 
+    def begin(self, done: int = 0) -> None:
+        """Start the clock, the first time only, when so many events are done."""
+        if not self._began:
+            self._began, self._first = time.perf_counter(), done
+            say("side.began")
+
     def add(self, done: int = 1) -> None:
         """Count events that are done."""
-        if not self._done:
-            self._began, self._first = time.perf_counter(), done
-            _say("side.began")
+        self.begin(done)
         self._done += done
         if self._done >= self._events and not self.is_over:
             self.is_over = True
-            _say("side.done", rate=(self._done - self._first) / (time.perf_counter() - self._began), events=self._done)
+            say("side.done", rate=(self._done - self._first) / (time.perf_counter() - self._began), events=self._done)
 
 
-def _say(event: str, **values: float) -> None:
-    print(json.dumps({"event": event, **values}), flush=True)
+def say(event: str, **values: float) -> None:
+    """Print an event as one line of JSON."""
+    print("\n" + json.dumps({"event": event, **values}), flush=True)  # Faust leaves a line begun

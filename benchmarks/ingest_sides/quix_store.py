@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 from quixstreams import Application, State
 from quixstreams.sinks.base import SinkBatch
-from quixstreams.sinks.community.redis import RedisCacheSink
+from quixstreams.sinks.community.redis import RedisSink
 
 from benchmarks.ingest_sides.progress import Progress
 
 
-class CountingSink(RedisCacheSink):
+class CountingSink(RedisSink):
     """The sink, which counts what it has written."""
 
     def __init__(self, progress: Progress, **where: Any) -> None:
@@ -29,14 +29,15 @@ class CountingSink(RedisCacheSink):
         self._progress.add(batch.size)
 
 
-def add(rating: dict[str, Any], state: State) -> dict[str, Any]:
+def _add(rating: dict[str, Any], state: State) -> dict[str, Any]:
     """Return the user's state with one more rating."""
-    t, items = state.get("t", 0), state.get("items", {})
+    user = state.get("user", {"t": 0, "items": {}})
+    t, items = user["t"], user["items"]
     count, _, rating_sum = items.get(rating["item_id"], (0, 0, 0.0))
     items[rating["item_id"]] = [count + 1, t, rating_sum + rating["rating"]]
-    state.set("t", t + 1)
-    state.set("items", items)
-    return {"t": t + 1, "items": items}
+    user["t"] = t + 1
+    state.set("user", user)
+    return user
 
 
 def main(servers: str, redis_url: str, topic: str, name: str, events: str) -> None:
@@ -50,8 +51,14 @@ def main(servers: str, redis_url: str, topic: str, name: str, events: str) -> No
         commit_interval=1.0,
         loglevel="WARNING",
     )
+    progress = Progress(int(events))
+
+    def add(rating: dict[str, Any], state: State) -> dict[str, Any]:
+        progress.begin()
+        return _add(rating, state)
+
     sink = CountingSink(
-        Progress(int(events)),
+        progress,
         host=where.hostname,
         port=where.port,
         key_serializer=lambda key, _: f"{name}:user:{key.decode()}",

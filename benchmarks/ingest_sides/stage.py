@@ -50,7 +50,7 @@ class Run:
 
 
 class Stage:
-    """The servers and the log; a context manager.
+    """The servers, topics, films with vectors, and the log as a file; a context manager.
 
     Args:
         directory: everything of the run.
@@ -82,7 +82,10 @@ class Stage:
         trained = train_embeddings(items, "pca", PcaSettings(dim=DIM), self.settings.model_dir, name="items")
         publish_release(self.settings, trained.release)
         self.records: list[list[LoggedRecord]] = read_records(self.log_path, PARTITIONS)
-        fill_topic(self.broker.url, self.topic.name, self.records)
+
+    def fill(self, topic: str) -> None:
+        """Put the log on a topic."""
+        fill_topic(self.broker.url, topic, self.records)
 
     def make_settings(self, namespace: str, **values: object) -> Settings:
         """Return settings of these servers; waits are those of `streamrec up` on the embedded broker."""
