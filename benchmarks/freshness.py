@@ -116,7 +116,6 @@ def _produce(stage: Stage, watch: Watch, rate: float, events: int) -> Seen:
                 seen = looked
                 times.append(time.monotonic())
                 marks.append([seen[partition] for partition in range(PARTITIONS)])
-        stage.supervisor.check()
         child.wait_for_event("side.done", READY_TIMEOUT_S)
     with np.load(kept) as sent:
         return _match(sent["due"], sent["partition"], sent["offset"], np.array(times), np.array(marks))
