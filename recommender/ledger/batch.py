@@ -131,9 +131,8 @@ def fold_batch(
     Raises:
         LedgerError: a stored value cannot be read.
     """
-    has_ids = bool(batch.records["event"].any())
-    headers, tails, bases = _read(stored, first_revs, items, has_ids)
-    applied = _find_first_occurrences(batch, tails) if has_ids else np.ones(len(batch.users), np.bool_)
+    headers, tails, bases = _read(stored, first_revs, items)
+    applied = _find_first_occurrences(batch, tails)
     users, records, offsets = batch.users[applied], batch.records[applied], batch.offsets[applied]
     order = np.argsort(users, kind="stable")
     users, records, offsets = users[order], records[order], offsets[order]
@@ -145,30 +144,22 @@ def fold_batch(
     headers["rev"][changed] += np.uint64(1)
     headers["t"][changed] += counts.astype(np.uint64)
     headers["unembedded"][changed] += np.add.reduceat(rows < 0, starts).astype(np.uint32) if len(starts) else 0
-    # Bytes are cut out of one copy: tobytes() of each row takes microseconds.
-    head_bytes, head_size, event_bytes = headers.tobytes(), headers.itemsize, records.tobytes()
     writes = []
     for user, start, count in zip(changed.tolist(), starts.tolist(), counts.tolist(), strict=True):
+        added = records[start : start + count]
         known = stored[user]
         expected = known.value[:PREFIX_BYTES] if known is not None else b""
         if known is not None and not known.is_whole:
-            head = head_bytes[user * head_size : (user + 1) * head_size]
-            tail = event_bytes[start * EVENT.itemsize : (start + count) * EVENT.itemsize]
-            writes.append(LedgerWrite(expected, True, head, tail))
+            writes.append(LedgerWrite(expected, True, headers[user].tobytes(), added.tobytes()))
         else:
-            added = records[start : start + count]
             writes.append(LedgerWrite(expected, False, _whole(headers, user, tails, bases, added), b""))
     return FoldedBatch(changed.tolist(), writes, applied)
 
 
 def _read(
-    stored: Sequence[StoredLedger | None], first_revs: NDArray[np.uint64], items: EmbeddedItems, has_ids: bool
+    stored: Sequence[StoredLedger | None], first_revs: NDArray[np.uint64], items: EmbeddedItems
 ) -> tuple[Records, list[Records], dict[int, Records]]:
-    """Return headers, tails and bases; a tail that is only appended to is read where there are event ids."""
     dtype = header_dtype(items.dim)
-    size = dtype.itemsize
-    known_heads: list[bytes] = []
-    appended: list[int] = []
     headers = np.zeros(len(stored), dtype)
     headers["version"], headers["layout"], headers["dim"] = VERSION, LAYOUT, items.dim
     headers["embedding"] = int.from_bytes(items.embedding_id, "little")
@@ -181,9 +172,8 @@ def _read(
             tails.append(nothing)
         elif not known.is_whole:
             check_version(known.value)
-            appended.append(i)
-            known_heads.append(known.value[:size])
-            tails.append(np.frombuffer(known.value, EVENT, offset=size) if has_ids else nothing)
+            headers[i] = np.frombuffer(known.value, dtype, 1)[0]
+            tails.append(np.frombuffer(known.value, EVENT, offset=dtype.itemsize))
         else:
             ledger = unpack(known.value)
             headers["rev"][i], headers["t"][i] = ledger.rev, ledger.t
@@ -195,13 +185,14 @@ def _read(
                 rated = entries(ledger)
                 mean, unembedded = mean_of_entries(rated, ledger.t, items.rows(rated["item"]), items.vectors)
                 headers["mean"][i], headers["unembedded"][i] = mean, unembedded
-    headers[appended] = np.frombuffer(b"".join(known_heads), dtype)
     return headers, tails, bases
 
 
 def _find_first_occurrences(batch: EventBatch, tails: list[Records]) -> NDArray[np.bool_]:
     """Return which events are no repeat of an event id in their user's tail, the batch's own events included."""
     applied = np.ones(len(batch.users), np.bool_)
+    if not batch.records["event"].any():
+        return applied
     windows: dict[int, list[int]] = {}
     for i, (user, event) in enumerate(zip(batch.users.tolist(), batch.records["event"].tolist(), strict=True)):
         window = windows.get(user)

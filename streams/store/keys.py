@@ -62,11 +62,12 @@ class ShardKeys:
 
     def ledger(self, user_id: str) -> str:
         """The user's ledger."""
-        return f"{self.root}:g{self.generation}:user:{user_id}"
+        # The root written out, here and for the statistics: thousands of these a batch.
+        return f"{{{self.namespace}:{self.shard}}}:g{self.generation}:user:{user_id}"
 
     def statistics(self, bucket: int) -> str:
         """One bucket of the item statistics: a hash with two fields an item."""
-        return f"{self.root}:g{self.generation}:items:{bucket}"
+        return f"{{{self.namespace}:{self.shard}}}:g{self.generation}:items:{bucket}"
 
     @property
     def sequence(self) -> str:

@@ -134,7 +134,7 @@ class StateWriter:
         reply = await call_script_async(
             self._client,
             READ,
-            [keys.live_generation, *_ledgers(keys, user_ids), keys.forgotten],
+            [keys.live_generation, *map(keys.ledger, user_ids), keys.forgotten],
             [keys.generation, items.dim, items.embedding_id, header_dtype(items.dim).itemsize, TAIL_MAX, *new_events],
         )
         *values, has_forgotten = check_reply(reply)
@@ -273,7 +273,7 @@ class StateWriter:
                 claim.watermark,
                 keys.sequence,
                 keys.deltas,
-                *_ledgers(keys, user_ids),
+                *map(keys.ledger, user_ids),
                 *map(keys.statistics, buckets),
                 *([keys.redriven] if redriven else []),
             ],
@@ -323,12 +323,6 @@ class StateWriter:
         with as_unavailable():
             value: Any = await self._client.get(key)
         return None if value is None else bytes(value)
-
-
-def _ledgers(keys: ShardKeys, user_ids: Sequence[str]) -> list[str]:
-    """Return the ledgers' keys; what they share is made once."""
-    prefix = keys.ledger("")
-    return [prefix + user_id for user_id in user_ids]
 
 
 def _packed(deltas: Records) -> bytes:
