@@ -51,7 +51,7 @@ def cluster_url(tmp_path):
 
 async def rate_once_in_each_shard(settings):
     client = make_async_client(settings)
-    writer = StateWriter(client, settings.namespace, 2, settings.state_scale)
+    writer = StateWriter(client, settings.namespace, 2, settings.rating_scale)
     for shard, user in ((0, "u1"), (1, "u2")):
         claim, start = await writer.assign(shard, "T", 0, "me", 0)
         stored = await writer.read(claim, [user], [1], NO_ITEMS)
@@ -67,7 +67,7 @@ def test_state_of_two_shards_is_written_and_read(cluster_url, make_settings, mon
     monkeypatch.setattr("streams.store.reader.shard_of", lambda user, _: int(user[1:]) - 1)
     with make_client(settings) as client:
         reader = StateReader(client, settings.namespace, 2, "T", 1)
-        reader.check_scale(settings.state_scale)
+        reader.check_scale(settings.rating_scale)
         snapshot = reader.read(["u1", "u2"], all_shards=True)
         follower = StatisticsFollower(client, reader)
         follower.follow()

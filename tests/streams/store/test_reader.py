@@ -192,7 +192,7 @@ def test_state_of_another_scale_is_refused_naming_both(make_state):
     state = make_state()
     state.rate("u", 1, 10000)
     state.reader().check_scale("scale")
-    with pytest.raises(StateMismatch, match="made with scale, the settings say another"):
+    with pytest.raises(StateMismatch, match=r"made with scale, 1 shard\(s\), the settings say another, 1 shard"):
         state.reader().check_scale("another")
 
 
