@@ -8,7 +8,7 @@ from typing import Any
 from schemas.errors import StreamrecError
 from streams.settings import Settings
 from streams.store.calls import as_unavailable, call_script
-from streams.store.generations import Generation, read_generation
+from streams.store.generations import Generation, read_generation, shards_of
 from streams.store.keys import ShardKeys
 from streams.store.scripts import LOOK
 from streams.store.writer import Watermark
@@ -25,7 +25,7 @@ _KEYS_A_CALL = 200
 
 
 def require_generation(client: Any, settings: Settings) -> Generation:
-    """Return the live generation.
+    """Return the live generation in the shards it has, whatever the settings say.
 
     Raises:
         StreamrecError: there is no state in this namespace.
@@ -37,7 +37,9 @@ def require_generation(client: Any, settings: Settings) -> Generation:
             f"the store holds no state in namespace {settings.namespace!r}: if it was emptied, `streamrec worker "
             "--rebuild` makes it anew from the log"
         )
-    return live
+    with as_unavailable():
+        scale = client.get(live.keys(settings.namespace, 0).scale)
+    return live if scale is None else Generation(live.number, shards_of(scale.decode()))
 
 
 def require_idle(client: Any, keys: Iterable[ShardKeys], topic_id: str, partitions: int) -> None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from recommender.hashing import hash_ids
-from schemas.errors import EventsLost, LogTooShort, Refusal, StreamrecError
+from schemas.errors import EventsLost, LogTooShort, Refusal
 from services.admin.compare import Comparison, ItemNames, compare_generations
 from services.admin.generations import drop_generations, next_number, require_generation, require_idle
-from services.admin.refold import open_refolder
+from services.admin.refold import open_refolder, taken_over
 from services.admin.site import OnStage, Site, open_site
 from streams.settings import Settings
 from streams.store.calls import as_unavailable, call_script
@@ -64,6 +64,7 @@ def rebuild_state(settings: Settings, on_stage: OnStage, *, accepts_difference: 
             site.client, live.all_keys(settings.namespace), built.all_keys(settings.namespace), names
         )
         flips = comparison.is_equal or accepts_difference
+        _require_building(site, built)
         if flips:
             _keep_breakers(site, live, built, targets)
             _flip(site, live, built, targets)
@@ -112,18 +113,26 @@ def _check_log(site: Site, partition: int, position: int, target: int) -> None:
 
 
 def _begin(client: Any, settings: Settings, live: Generation, shards: int) -> Generation:
-    """Remove what an unfinished rebuild left, and name the generation that is made now."""
+    """Name the generation that is made now, which ends a rebuild that still runs; remove what one left unfinished."""
     most = max(live.shards, shards)
     with as_unavailable():
         unfinished = int(client.get(live.keys(settings.namespace, 0).building) or 0)
-    if unfinished:
-        drop_generations(client, settings, unfinished)
     built = Generation(next_number(client, settings.namespace, most), shards, is_built=True)
     with as_unavailable():
         client.set(built.keys(settings.namespace, 0).shards, shards)
         for shard in range(most):
             client.set(built.keys(settings.namespace, shard).building, built.number)
+    if unfinished:
+        drop_generations(client, settings, unfinished)
     return built
+
+
+def _require_building(site: Site, built: Generation) -> None:
+    """Refuse to say anything of a generation that another rebuild, or `state drop-generation`, has ended."""
+    with as_unavailable():
+        number = site.client.get(built.keys(site.settings.namespace, 0).building)
+    if number is None or int(number) != built.number:
+        raise taken_over(f"generation {built.number} is no longer being built")
 
 
 def _keep_breakers(site: Site, live: Generation, built: Generation, partitions: Mapping[int, int]) -> None:
@@ -152,7 +161,4 @@ def _flip(site: Site, live: Generation, built: Generation, partitions: Mapping[i
         except Refusal as error:
             if shard > 0:  # a worker that came at once has brought this one forward
                 continue
-            raise StreamrecError(
-                f"the state was taken over while it was rebuilt ({error}): by a worker, by another rebuild, or by "
-                "`state drop-generation`; nothing was flipped, end it and run this again"
-            ) from error
+            raise taken_over(error) from error

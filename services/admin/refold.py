@@ -111,10 +111,15 @@ class Refolder:
             for partition, session in sessions.items():
                 await self._applier.move(session, ends[partition])
         except (Fenced, GenerationChanged, OffsetMoved) as error:
-            raise StreamrecError(
-                f"the state was taken over while the log was folded ({error}): by a worker, by another rebuild, or by "
-                "`state drop-generation`; nothing was flipped, end it and run this again"
-            ) from error
+            raise taken_over(error) from error
+
+
+def taken_over(why: object) -> StreamrecError:
+    """Return the error of a rebuild that somebody else has ended."""
+    return StreamrecError(
+        f"the state was taken over while it was rebuilt ({why}): by a worker, by another rebuild, or by `state "
+        "drop-generation`; nothing was flipped, end it and run this again"
+    )
 
 
 @asynccontextmanager

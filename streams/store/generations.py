@@ -44,6 +44,15 @@ def scale_line(rating_scale: str, shards: int) -> str:
     return f"{rating_scale}, {shards} shard(s)"
 
 
+def shards_of(scale: str) -> int:
+    """Return the number of shards in what :func:`scale_line` returned.
+
+    >>> shards_of("ratings 0.5 to 5, 2 shard(s)")
+    2
+    """
+    return int(scale.rsplit(", ", 1)[1].split(" ", maxsplit=1)[0])
+
+
 def read_generation(client: Any, namespace: str, shards: int) -> Generation | None:
     """Return the live generation by a blocking client; None for a state not made yet.
 
