@@ -31,6 +31,10 @@ class LogEnds(Protocol):
     def partition(self) -> int:
         """The partition."""
 
+    @property
+    def applied(self) -> int | None:
+        """Return the offset up to which it was applied since it was assigned, None before the first batch."""
+
     async def start(self) -> int:
         """Return the first offset there is."""
 
@@ -69,7 +73,6 @@ class Claimer:
     resumes: bool = False
     rebuilds: bool = False
     _has_replaced: bool = False
-    _reached: dict[int, int] = field(default_factory=dict)
     _lost: dict[int, int] = field(default_factory=dict)
 
     async def claim(self, ends: LogEnds) -> Session:
@@ -94,7 +97,6 @@ class Claimer:
         session = Session.begin(self.topic, topic_id, ends.partition, taken)
         await self._check_log(session, ends)
         session.forgiven = await self._check_breaker(session, ends)
-        self._reached[ends.partition] = max(session.next_offsets)
         return session
 
     async def _take(
@@ -119,18 +121,18 @@ class Claimer:
 
     async def _first_offset(self, shard: int, ends: LogEnds) -> int:
         committed = await ends.committed()
-        reached = self._reached.get(ends.partition, 0) if committed is None else committed
-        if (committed is not None or reached) and not self._has_replaced:
-            return await self._start_over(shard, ends, reached, is_committed=committed is not None)
+        if committed is not None and not self._has_replaced:
+            return await self._start_over(shard, ends, committed, "the group has committed")
+        if ends.applied and not self._has_replaced:
+            return await self._start_over(shard, ends, ends.applied, "this worker has applied up to")
         return await ends.start() if self.start_ms is None else await ends.offset_at(self.start_ms)
 
-    async def _start_over(self, shard: int, ends: LogEnds, reached: int, *, is_committed: bool) -> int:
+    async def _start_over(self, shard: int, ends: LogEnds, reached: int, who: str) -> int:
         """Return the start of the log of a partition whose state is gone, when it may be rebuilt from there."""
         where = f"{self.topic!r} partition {ends.partition}"
         gone = (
-            f"{'the group has committed' if is_committed else 'this worker was at'} offset {reached} of {where}, but "
-            f"the store holds no watermark for it in shard {shard}: it was emptied, or redis_url or namespace name "
-            "another"
+            f"{who} offset {reached} of {where}, but the store holds no watermark for it in shard {shard}: it was "
+            "emptied, or redis_url or namespace name another"
         )
         if not self.rebuilds:
             raise StateMissing(f"{gone}; if it was emptied, `streamrec worker --rebuild` starts over from the log")
