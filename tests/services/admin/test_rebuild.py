@@ -1,152 +1,27 @@
 """A state made anew from the log on a real broker and store, the live one made by the worker's own path."""
 
-import asyncio
-import json
 from contextlib import suppress
 
 import pytest
 from kafka import TopicPartition
 
-from recommender.catalogue import build_catalogue
 from recommender.hashing import shard_of
 from schemas.errors import ConfigurationError, LogTooShort, StateMismatch, StoreUnavailable, StreamrecError
-from schemas.events import Item
-from schemas.forget import ForgetEvent, encode_forget
 from services.admin import rebuild as rebuild_module
-from services.admin.bus import log_ends, open_admin
-from services.admin.catalogue import publish_items
-from services.admin.digest import state_digest
-from services.admin.generations import BUSY_MS, drop_generations, drop_past
+from services.admin.bus import open_admin
+from services.admin.generations import drop_generations, drop_past
 from services.admin.history import fold_user
 from services.admin.ledgers import every_ledger
-from services.admin.log import open_log
 from services.admin.past import build_past
-from services.admin.rebuild import rebuild_state
 from services.admin.until import Until, parse_until
-from services.lab.digest import expected_digest
-from streams.bus.clients import make_producer
-from streams.bus.topics import create_topics, require_topic
-from streams.catalogue import embedded_items
-from streams.ratings import make_rating_decoder
-from streams.store.clients import make_async_client, make_client
-from streams.store.generations import Generation, read_generation
+from streams.store.generations import Generation
 from streams.store.keys import ShardKeys
 from streams.store.reader import StateReader
 from streams.store.scripts import FLIP
-from streams.store.writer import StateWriter, Watermark
-from streams.worker.apply import BatchApplier
 from streams.worker.breaker import BreakerMark
-from streams.worker.claim import Claimer
-from tests.streams.worker.memory import MemoryLog
+from tests.services.admin.worlds import PARTITIONS, RATINGS, World, expected, quiet
 
 pytestmark = pytest.mark.integration
-
-RATINGS = [(f"u{n % 23}", f"i{n * n % 31}", (n % 10 + 1) / 2) for n in range(600)]
-ITEM_IDS = [f"i{n}" for n in range(31)]
-PARTITIONS = 3
-
-
-def quiet(_name, _total):
-    return lambda _records: None
-
-
-class World:
-    """A log on the broker and a state of it in the store."""
-
-    def __init__(self, settings):
-        self.settings = settings
-        self.client = make_client(settings)
-        with open_admin(settings) as admin:
-            self.topic = require_topic(admin, settings.topic("ratings"))
-        self.letters = []
-
-    def send(self, *ratings):
-        """Publish ratings, each user's in a partition of its own."""
-        self.send_raw(
-            *(
-                (shard_of(u, PARTITIONS), json.dumps({"user_id": u, "item_id": i, "rating": r}).encode())
-                for u, i, r in ratings
-            )
-        )
-
-    def send_raw(self, *records, headers=None):
-        producer = make_producer(self.settings)
-        sent = [producer.send(self.topic.name, value, partition=p, headers=headers) for p, value in records]
-        places = [future.get(timeout=20) for future in sent]
-        producer.close()
-        return places
-
-    def forget(self, user):
-        event = encode_forget(ForgetEvent(user_id=user, cut=log_ends(self.settings, self.topic)))
-        self.send_raw(*((partition, event) for partition in range(PARTITIONS)))
-
-    def work(self, *, ages=True, resumes=False):
-        """Apply what is new in the log as a worker does, and rest for as long as a rebuild asks for."""
-
-        async def main(client):
-            writer = StateWriter(client, self.settings.namespace, self.settings.shards, self.settings.rating_scale)
-
-            async def topic_id():
-                return self.topic.topic_id
-
-            async def send(letters):
-                self.letters.extend(letters)
-
-            vectors = embedded_items(build_catalogue([]))
-            applier = BatchApplier(writer, make_rating_decoder(self.settings), send, lambda: vectors, len)
-            claimer = Claimer(writer, self.topic.name, topic_id, resumes=resumes)
-            with open_log(self.settings, self.topic.name) as log:
-                records = {p: [] for p in log.ends}
-                for record in log.read():
-                    records[record.partition].append(record)
-                for partition, end in log.ends.items():
-                    source = MemoryLog(records[partition], log.starts[partition], end, partition=partition)
-                    session = await claimer.claim(source)
-                    todo = [record for record in records[partition] if record.offset >= session.position]
-                    if todo:
-                        await applier.apply(session, todo)
-
-        async def connected():
-            client = make_async_client(self.settings)
-            try:
-                await main(client)
-            finally:
-                await client.aclose()
-
-        asyncio.run(connected())
-        if ages:
-            self.age()
-
-    def age(self, by_ms=BUSY_MS + 1000):
-        """Let the newest moves of all watermarks be longer ago."""
-        for key in self.client.scan_iter(f"{{{self.settings.namespace}:*:watermark:*"):
-            mark = Watermark.parse(self.client.get(key))
-            self.client.set(key, f"{mark.next_offset} {mark.fence} {mark.owner} {mark.stamp_ms - by_ms}")
-
-    def rebuild(self, on_stage=quiet, *, shards=None, **how):
-        settings = self.settings if shards is None else self.settings.model_copy(update={"shards": shards})
-        return rebuild_state(settings, on_stage, **how)
-
-    @property
-    def live(self):
-        return read_generation(self.client, self.settings.namespace, self.settings.shards)
-
-    def digest(self):
-        found = state_digest(self.client, self.settings, ITEM_IDS)
-        return found.state, found.statistics
-
-    def watermarks(self):
-        topic = self.topic
-        reader = StateReader(self.client, self.settings.namespace, self.settings.shards, topic.topic_id, PARTITIONS)
-        return {shard: view.watermarks for shard, view in reader.read([], all_shards=True).shards.items()}
-
-    def keys(self, generation):
-        return [key.decode() for key in self.client.scan_iter(f"{{{self.settings.namespace}:*}}:g{generation}:*")]
-
-
-def expected(ratings):
-    found = expected_digest(ratings)
-    return found.state, found.statistics
 
 
 @pytest.fixture
@@ -158,9 +33,6 @@ def make_world(store, make_settings):
         settings = make_settings(
             bootstrap_servers=broker.url, redis_url=store.url, partitions=PARTITIONS, fetch_wait_ms=20
         )
-        with open_admin(settings) as admin:
-            create_topics(admin, settings)
-        publish_items(settings, [Item(item_id=item) for item in ITEM_IDS])
         worlds.append(World(settings))
         return worlds[-1]
 
