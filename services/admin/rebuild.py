@@ -15,6 +15,7 @@ from streams.settings import Settings
 from streams.store.calls import as_unavailable, call_script
 from streams.store.generations import Generation
 from streams.store.scripts import FLIP, check_reply
+from streams.store.writer import Watermark
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,11 @@ def rebuild_state(settings: Settings, on_stage: OnStage, *, accepts_difference: 
             site.client, live.all_keys(settings.namespace), built.all_keys(settings.namespace), names
         )
         flips = comparison.is_equal or accepts_difference
-        _require_building(site, built)
         if flips:
             _keep_breakers(site, live, built, targets)
             _flip(site, live, built, targets)
+        else:
+            _require_held(site, live, built, targets)
         return Rebuilt(live, built, comparison, site.log.truncated, flips)
 
 
@@ -127,12 +129,16 @@ def _begin(client: Any, settings: Settings, live: Generation, shards: int) -> Ge
     return built
 
 
-def _require_building(site: Site, built: Generation) -> None:
-    """Refuse to say anything of a generation that another rebuild, or `state drop-generation`, has ended."""
+def _require_held(site: Site, live: Generation, built: Generation, partitions: Mapping[int, int]) -> None:
+    """Refuse to speak of a difference where a worker moved the state on, or somebody ended the rebuild."""
+    keys = live.keys(site.settings.namespace, 0)
     with as_unavailable():
-        number = site.client.get(built.keys(site.settings.namespace, 0).building)
+        number = site.client.get(keys.building)
+        values = [site.client.get(keys.watermark(site.topic.topic_id, partition)) for partition in partitions]
     if number is None or int(number) != built.number:
-        raise taken_over(f"generation {built.number} is no longer being built")
+        raise taken_over(f"generation {built.number} is not being built any more")
+    if any(value is None or Watermark.parse(value).owner != site.owner for value in values):
+        raise taken_over("a worker holds a partition")
 
 
 def _keep_breakers(site: Site, live: Generation, built: Generation, partitions: Mapping[int, int]) -> None:
@@ -154,10 +160,9 @@ def _flip(site: Site, live: Generation, built: Generation, partitions: Mapping[i
     for shard in range(max(live.shards, built.shards)):
         keys = live.keys(site.settings.namespace, shard)
         held = [keys.watermark(site.topic.topic_id, partition) for partition in partitions] if shard == 0 else []
-        expected = live.number if shard == 0 else ""
         script_keys = [keys.live_generation, keys.building, *held]
         try:
-            check_reply(call_script(site.client, FLIP, script_keys, [expected, built.number, site.owner]))
+            check_reply(call_script(site.client, FLIP, script_keys, [built.number, site.owner]))
         except Refusal as error:
             if shard > 0:  # a worker that came at once has brought this one forward
                 continue

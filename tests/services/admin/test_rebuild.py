@@ -115,15 +115,18 @@ def test_rebuild_refuses_while_a_worker_commits_and_says_where_and_how_long_ago(
     assert not world.client.exists(ShardKeys(world.settings.namespace, 0).building)
 
 
-def test_worker_that_takes_a_partition_meanwhile_keeps_the_flip_away(worked):
+@pytest.mark.parametrize(("more", "accepts"), [([], False), (RATINGS[:9], False), (RATINGS[:9], True)])
+def test_worker_that_takes_a_partition_meanwhile_keeps_the_flip_away(worked, more, accepts):
     def on_stage(name, total):
         if name == "comparing":
+            worked.send(*more)
             worked.work()
         return quiet(name, total)
 
     with pytest.raises(StreamrecError, match=r"taken over .* nothing was flipped"):
-        worked.rebuild(on_stage)
+        worked.rebuild(on_stage, accepts_difference=accepts)
     assert worked.live == Generation(1, 1)
+    assert worked.digest() == expected(RATINGS + more)
 
 
 @pytest.mark.parametrize("stage", ["rebuilding", "comparing"])
@@ -314,14 +317,15 @@ def test_generations_that_are_not_live_are_dropped_and_the_live_one_is_not(worke
     assert drop_generations(worked.client, worked.settings) == {}
 
 
-def test_rebuild_whose_generation_is_dropped_ends_without_a_flip(worked):
+@pytest.mark.parametrize("accepts", [False, True])
+def test_rebuild_whose_generation_is_dropped_ends_without_a_flip(worked, accepts):
     def on_stage(name, total):
         if name == "comparing":
             drop_generations(worked.client, worked.settings)
         return quiet(name, total)
 
     with pytest.raises(StreamrecError, match="nothing was flipped"):
-        worked.rebuild(on_stage, accepts_difference=True)
+        worked.rebuild(on_stage, accepts_difference=accepts)
     assert worked.live == Generation(1, 1)
     assert worked.digest() == expected(RATINGS)
 

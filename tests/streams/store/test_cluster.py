@@ -10,6 +10,7 @@ import redis
 from recommender.ledger import EVENT
 from recommender.ledger.batch import EmbeddedItems, EventBatch, fold_batch
 from services.admin.digest import state_digest
+from services.admin.generations import drop_generations
 from services.runtime.ports import HOST, free_ports
 from services.runtime.process import Process
 from services.runtime.valkey import _binary
@@ -17,6 +18,7 @@ from streams.store.clients import make_async_client, make_client
 from streams.store.reader import StateReader
 from streams.store.statistics import StatisticsFollower
 from streams.store.writer import DELTA, StateWriter
+from tests.services.admin.worlds import RATINGS, World, expected
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -47,6 +49,17 @@ def cluster_url(tmp_path):
     finally:
         client.close()
         node.stop()
+
+
+def test_state_is_made_anew_in_other_shards_and_the_old_one_dropped(cluster_url, tansu_broker, make_settings):
+    world = World(make_settings(bootstrap_servers=tansu_broker.url, redis_url=cluster_url, partitions=3))
+    world.send(*RATINGS)
+    world.work()
+    assert world.rebuild(shards=3).is_flipped
+    assert world.digest() == expected(RATINGS)
+    assert list(drop_generations(world.client, world.settings)) == [1]
+    assert (world.keys(1), world.digest()) == ([], expected(RATINGS))
+    world.client.close()
 
 
 async def rate_once_in_each_shard(settings):
