@@ -6,7 +6,7 @@ import pytest
 from kafka import TopicPartition
 
 from recommender.hashing import shard_of
-from schemas.errors import ConfigurationError, LogTooShort, StateMismatch, StoreUnavailable, StreamrecError
+from schemas.errors import ConfigurationError, EventsLost, LogTooShort, StateMismatch, StoreUnavailable, StreamrecError
 from services.admin import rebuild as rebuild_module
 from services.admin.bus import open_admin
 from services.admin.generations import drop_generations, drop_past
@@ -289,6 +289,22 @@ def test_log_that_lost_its_start_is_not_flipped_until_that_is_accepted(kafka_bro
     assert world.digest() == expected([("u1", "i3", 1.0)])
 
 
+@pytest.mark.kafka
+def test_shard_that_is_behind_what_the_log_has_lost_is_refused_naming_the_numbers(kafka_broker, make_world):
+    world = make_world(kafka_broker)
+    world.send(*[("u1", "i1", 4.0), ("u1", "i2", 2.0), ("u1", "i3", 1.0)])
+    world.work()
+    assert world.rebuild(shards=2).is_flipped
+    partition = shard_of("u1", PARTITIONS)
+    key = ShardKeys(world.settings.namespace, 1, 2).watermark(world.topic.topic_id, partition)
+    world.client.set(key, "1 7 me 1")
+    with open_admin(world.settings) as admin:
+        admin.delete_records({TopicPartition(world.topic.name, partition): 2})
+    with pytest.raises(EventsLost, match="starts at offset 2, but a shard has applied only up to 1: 1 events"):
+        world.rebuild()
+    assert world.live == Generation(2, 2)
+
+
 def test_state_ahead_of_the_log_is_refused(worked):
     keys = ShardKeys(worked.settings.namespace, 0).watermark(worked.topic.topic_id, 1)
     worked.client.set(keys, "99999 7 me 1")
@@ -348,6 +364,19 @@ def test_past_state_is_that_of_the_log_up_to_then_for_every_user(each_worked):
         for user, ledger in found.items()
     )
     assert each_worked.live == Generation(1, 1)
+
+
+def test_past_state_of_a_time_has_what_was_stamped_before_it(world):
+    stamps = [1000, 3000, 2000, 5000, 1500]
+    value = b'{"user_id": "u", "item_id": "i%d", "rating": 4}'
+    world.send_raw(*((0, value % n) for n in range(len(stamps))), times_ms=stamps)
+    into = f"{world.settings.namespace}-past"
+    moment = Until(time_ms=2500)
+    build_past(world.settings, into, moment, quiet)
+    (ledger,) = dict(every_ledger(world.client, world.settings.model_copy(update={"namespace": into}))).values()
+    then = fold_user(world.settings, "u", moment).ledger
+    assert ledger.t == then.t == 3
+    assert ledger.tail["item"].tolist() == then.tail["item"].tolist()
 
 
 def test_past_state_is_no_workers_and_no_scorers(worked):

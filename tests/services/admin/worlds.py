@@ -56,9 +56,13 @@ class World:
             )
         )
 
-    def send_raw(self, *records, headers=None):
+    def send_raw(self, *records, headers=None, times_ms=()):
         producer = make_producer(self.settings)
-        sent = [producer.send(self.topic.name, value, partition=p, headers=headers) for p, value in records]
+        times = [*times_ms, *[None] * (len(records) - len(times_ms))]
+        sent = [
+            producer.send(self.topic.name, value, partition=p, headers=headers, timestamp_ms=time_ms)
+            for (p, value), time_ms in zip(records, times, strict=True)
+        ]
         places = [future.get(timeout=20) for future in sent]
         producer.close()
         return places
