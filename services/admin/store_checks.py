@@ -121,7 +121,11 @@ def check_state(client: Any, settings: Settings, topic: TopicInfo, ends: Mapping
     if other:
         says = f"it was made with {other[0]}, the settings say {expected}"
         yield Finding(
-            "state", "fail", says, "set rating_min, rating_max and shards as they were: the worker would halt"
+            "state",
+            "fail",
+            says,
+            "set rating_min, rating_max and shards as they were, or the worker halts; `streamrec state rebuild` makes "
+            "it anew in other shards",
         )
         return
     reader = StateReader(client, settings.namespace, settings.shards, topic.topic_id, topic.partitions)

@@ -168,6 +168,7 @@ def test_another_rebuild_ends_the_first_and_both_do_no_harm(worked):
 
 
 def test_flip_that_reached_only_the_first_shard_counts_and_the_next_worker_finishes_it(worked, monkeypatch):
+    worked.rebuild(shards=2)
     original = rebuild_module.call_script
     flips = []
 
@@ -181,14 +182,16 @@ def test_flip_that_reached_only_the_first_shard_counts_and_the_next_worker_finis
     monkeypatch.setattr(rebuild_module, "call_script", call)
     with pytest.raises(StoreUnavailable):
         worked.rebuild(shards=3)
-    assert worked.live == Generation(2, 3)
+    assert worked.live == Generation(3, 3)
     assert worked.digest() == expected(RATINGS)
+    tokens = [worked.client.get(ShardKeys(worked.settings.namespace, shard).live_generation) for shard in range(3)]
+    assert tokens == [b"3", b"2", None]
     worked.send(("u1", "i1", 1.0), ("u2", "i1", 1.0), ("u3", "i1", 1.0), ("u4", "i1", 1.0))
     worked.work()
     more = [(f"u{n}", "i1", 1.0) for n in range(1, 5)]
     assert worked.digest() == expected(RATINGS + more)
     tokens = [worked.client.get(ShardKeys(worked.settings.namespace, shard).live_generation) for shard in range(3)]
-    assert tokens == [b"2"] * 3
+    assert tokens == [b"3"] * 3
     monkeypatch.undo()
     assert worked.rebuild(shards=2).is_flipped
     assert worked.digest() == expected(RATINGS + more)
