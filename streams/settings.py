@@ -13,6 +13,7 @@ from schemas.topics import TopicRole
 
 CONFIG_FILE = Path("streamrec.toml")
 UP_FILE = Path(".streamrec/up.toml")
+NAMESPACE_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
@@ -46,7 +47,7 @@ class Settings(BaseSettings):
 
     bootstrap_servers: str = Field("localhost:9092", description="Kafka's bootstrap servers, comma-separated")
     redis_url: str = Field("redis://localhost:6379/0", description="URL of Redis, Valkey or a cluster", repr=False)
-    namespace: str = Field("streamrec", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="prefix of keys and groups")
+    namespace: str = Field("streamrec", pattern=NAMESPACE_PATTERN, description="prefix of keys and groups")
     topic_prefix: str = Field("", description="prefix of every topic's default name")
     topic_ratings: str = Field("", description="name of an existing topic for ratings")
     topic_requests: str = Field("", description="name of an existing topic for requests")
@@ -63,7 +64,10 @@ class Settings(BaseSettings):
     rating_fields: str = Field(
         "", description="where your own events have the fields of ratings, as user_id=payload.user.id,rating=stars"
     )
-    shards: int = Field(1, ge=1, le=4096, description="shards of the state; fixed per generation")
+    shards: int = Field(1, ge=1, le=4096, description="shards a state is made with; `state rebuild` changes them")
+    rebuild_on_empty: bool = Field(
+        False, description="rebuild from the log's start when the store was emptied, instead of halting"
+    )
     embedding: str = Field("items", description="name on the models topic whose release gives item vectors")
     policy: str = Field("greedy", description="policy of requests that name none")
     seed: int = Field(7, ge=0, lt=2**63, description="seed of every draw the scorer makes")
@@ -150,9 +154,9 @@ class Settings(BaseSettings):
         return name or f"{self.topic_prefix}{role}"
 
     @property
-    def state_scale(self) -> str:
-        """What is fixed when the state is made, as the store keeps it."""
-        return f"ratings {self.rating_min:g} to {self.rating_max:g}, {self.shards} shard(s)"
+    def rating_scale(self) -> str:
+        """The scale that is fixed when the state is made, as the store keeps it."""
+        return f"ratings {self.rating_min:g} to {self.rating_max:g}"
 
     @property
     def group_worker(self) -> str:

@@ -47,9 +47,19 @@ def state_digest(client: Any, settings: Settings, item_ids: Iterable[str]) -> St
         LedgerError: a ledger cannot be read.
     """
     names = {hash_id(item_id): item_id for item_id in item_ids}
+    return generation_digest(client, live_shards(client, settings), names)
+
+
+def generation_digest(client: Any, shards: list[ShardKeys], names: Mapping[int, str]) -> StateDigest:
+    """Return the digest of one generation, as :func:`state_digest` does of the live one.
+
+    Args:
+        client: a blocking client of the store.
+        shards: the keys of each of its shards.
+        names: item ids by hash.
+    """
     totals = [0, 0]
     with as_unavailable():
-        shards = live_shards(client, settings)
         state = digest(_user_lines(client, shards, names, totals))
         statistics = digest(_statistics_lines(client, shards, names))
     return StateDigest(state, statistics, *totals)

@@ -10,6 +10,7 @@ from recommender.hashing import hash_ids
 from recommender.ledger import Ledger, unpack
 from schemas.errors import StoreUnavailable
 from streams.settings import Settings
+from streams.store.generations import Generation, read_generation
 from streams.store.keys import ShardKeys
 
 _SCAN_COUNT = 2000
@@ -18,16 +19,18 @@ _USERS_A_BATCH = 20_000
 
 
 def live_shards(client: Any, settings: Settings) -> list[ShardKeys]:
-    """Return the keys of every shard in its live generation."""
-    found = []
-    for shard in range(settings.shards):
-        generation = client.get(ShardKeys(settings.namespace, shard).live_generation)
-        found.append(ShardKeys(settings.namespace, shard, int(generation or 1)))
-    return found
+    """Return the keys of every shard of the live generation."""
+    live = read_generation(client, settings.namespace, settings.shards) or Generation(1, settings.shards)
+    return live.all_keys(settings.namespace)
 
 
 def every_ledger(client: Any, settings: Settings) -> Iterator[tuple[str, Ledger]]:
-    """Yield every user with the ledger, once, in no order; each as it is when it is read.
+    """Yield every user of the live generation with the ledger, as :func:`ledgers_of` does."""
+    yield from ledgers_of(client, live_shards(client, settings))
+
+
+def ledgers_of(client: Any, shards: Sequence[ShardKeys]) -> Iterator[tuple[str, Ledger]]:
+    """Yield every user of a generation with the ledger, once, in no order; each as it is when it is read.
 
     It takes eight bytes a user, to tell those that SCAN names twice.
 
@@ -36,9 +39,8 @@ def every_ledger(client: Any, settings: Settings) -> Iterator[tuple[str, Ledger]
         LedgerError: a ledger cannot be read.
     """
     try:
-        shards = live_shards(client, settings)
         owners = {keys.ledger(""): keys for keys in shards}
-        pattern = f"{{{settings.namespace}:*}}:g*:user:*"
+        pattern = f"{{{shards[0].namespace}:*}}:g*:user:*"
         seen = np.empty(0, np.uint64)
         batch: dict[str, ShardKeys] = {}
         for raw in client.scan_iter(match=pattern, count=_SCAN_COUNT):

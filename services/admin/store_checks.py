@@ -8,10 +8,12 @@ from redis import RedisCluster, exceptions
 
 from schemas.errors import StoreUnavailable
 from services.admin.findings import Finding, Status
+from services.admin.ledgers import live_shards
 from streams.bus.topics import TopicInfo
 from streams.settings import Settings
 from streams.store.calls import as_unavailable
 from streams.store.clients import make_client, without_password
+from streams.store.generations import scale_line
 from streams.store.keys import ShardKeys
 from streams.store.reader import ShardView, StateReader, merge_watermarks
 
@@ -114,11 +116,16 @@ def check_state(client: Any, settings: Settings, topic: TopicInfo, ends: Mapping
             f"{topic.topic_id}`",
         )
         return
-    other = sorted(_written_in_shards(client, settings, lambda keys: keys.scale) - {settings.state_scale})
+    expected = scale_line(settings.rating_scale, len(live_shards(client, settings)))
+    other = sorted(_written_in_shards(client, settings, lambda keys: keys.scale) - {expected})
     if other:
-        says = f"it was made with {other[0]}, the settings say {settings.state_scale}"
+        says = f"it was made with {other[0]}, the settings say {expected}"
         yield Finding(
-            "state", "fail", says, "set rating_min, rating_max and shards as they were: the worker would halt"
+            "state",
+            "fail",
+            says,
+            "set rating_min, rating_max and shards as they were, or the worker halts; `streamrec state rebuild` makes "
+            "it anew in other shards",
         )
         return
     reader = StateReader(client, settings.namespace, settings.shards, topic.topic_id, topic.partitions)
@@ -146,9 +153,8 @@ def _written_in_shards(client: Any, settings: Settings, key_of: Callable[[ShardK
     """Return the different values that one key has in the shards of the state."""
     found = set()
     with as_unavailable():
-        for shard in range(settings.shards):
-            generation = client.get(ShardKeys(settings.namespace, shard).live_generation)
-            value = client.get(key_of(ShardKeys(settings.namespace, shard, int(generation or 1))))
+        for keys in live_shards(client, settings):
+            value = client.get(key_of(keys))
             if value is not None:
                 found.add(value.decode())
     return found

@@ -22,6 +22,16 @@ class Until:
     partition: int | None = None
     time_ms: int | None = None
 
+    def __str__(self) -> str:
+        """Return the moment as :func:`parse_until` takes it.
+
+        >>> str(Until(offset=88, partition=2)), str(Until(time_ms=60000))
+        ('2:88', '1970-01-01T00:01:00+00:00')
+        """
+        if self.time_ms is not None:
+            return datetime.fromtimestamp(self.time_ms / 1000, UTC).isoformat()
+        return f"{self.offset}" if self.partition is None else f"{self.partition}:{self.offset}"
+
     def check(self, partitions: Collection[int]) -> None:
         """Refuse a partition that the log does not have.
 

@@ -27,7 +27,7 @@ _catalog = App(name="catalog", help="Put items on the bus.")
 _replay = App(name="replay", help="Put a log of ratings on the bus.")
 _train = App(name="train", help="Train and release a model.")
 _dlq = App(name="dlq", help="Look at dead letters, and send them again.")
-_state = App(name="state", help="Look at the state.")
+_state = App(name="state", help="Look at the state, or make it anew.")
 _schema = App(name="schema", help="What is said on the bus, for other languages.")
 for _group in (_topics, _catalog, _replay, _train, _state, _dlq, _schema):
     app.command(_group)
@@ -51,6 +51,8 @@ _COMMANDS = (
     (_state, "show", "services.cli.state:show", "Show what the state has of a user, now or at a moment of the log."),
     (_state, "digest", "services.cli.state:digest", "Print the digests of a state at rest."),
     (_state, "export", "services.cli.state:export", "Write the state as parquet."),
+    (_state, "rebuild", "services.cli.rebuild:rebuild", "Make the state anew from the log, and flip it in."),
+    (_state, "drop-generation", "services.cli.rebuild:drop_generation", "Remove what a rebuild has replaced."),
     (_dlq, "list", "services.cli.dlq:list_letters", "Show the dead letters: counts by reason, and the newest."),
     (_dlq, "show", "services.cli.dlq:show", "Show one dead letter, its headers and its bytes."),
     (_dlq, "redrive", "services.cli.dlq:redrive", "Send dead letters that are valid now to their topic again."),

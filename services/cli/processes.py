@@ -76,6 +76,7 @@ def worker(
     start: Annotated[int | None, Parameter(converter=_convert_time, metavar="TIME")] = None,
     accept_topic_id: str | None = None,
     resume: bool = False,
+    rebuild: bool = False,
     settings: SettingsArgument,
 ) -> int:
     """Apply ratings to the state until SIGTERM; exit code 3 when state and log contradict one another.
@@ -84,6 +85,7 @@ def worker(
         start: where partitions that nothing is known of begin, ISO 8601 or ms since 1970; at their start by default.
         accept_topic_id: go on with this ratings topic, which was made again, from its start; ledgers are kept.
         resume: close the dead-letter breaker, and dead-letter what is bad in the log now.
+        rebuild: start over from the log's start where the store was emptied; as the setting rebuild_on_empty.
         settings: from flags, environment and files.
     """
     try:
@@ -91,7 +93,7 @@ def worker(
     except ModuleNotFoundError as error:
         raise _missing_extra("worker", error) from error
     _log_as_a_process()
-    return run_worker(settings, start_ms=start, accept_topic_id=accept_topic_id, resume=resume)
+    return run_worker(settings, start_ms=start, accept_topic_id=accept_topic_id, resume=resume, rebuild=rebuild)
 
 
 def scorer(*, settings: SettingsArgument) -> None:

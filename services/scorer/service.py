@@ -66,7 +66,7 @@ def run_scorer(settings: Settings, stop: threading.Event) -> None:
         with _finishing(scorer, inbox):
 
             def load() -> None:
-                states.check_scale(settings.state_scale)
+                states.check_scale(settings.rating_scale)
                 scorer.warm_up(POLICIES)
 
             _warm_up(load, stop)

@@ -16,11 +16,13 @@ class ShardKeys:
         namespace: the prefix of every key.
         shard: number of the shard.
         generation: number of the state's generation.
+        is_built: whether it is made beside the live one.
     """
 
     namespace: str
     shard: int
     generation: int = 1
+    is_built: bool = False
 
     @property
     def root(self) -> str:
@@ -29,8 +31,18 @@ class ShardKeys:
 
     @property
     def live_generation(self) -> str:
-        """The key that names the live generation."""
-        return f"{self.root}:generation"
+        """The key whose number every script compares: the live generation's, or that of the one being built."""
+        return self.building if self.is_built else f"{self.root}:generation"
+
+    @property
+    def building(self) -> str:
+        """The key that names the generation a rebuild makes beside the live one."""
+        return f"{self.root}:building"
+
+    @property
+    def shards(self) -> str:
+        """In how many shards a generation lies that a rebuild made; kept in shard 0."""
+        return f"{self.root}:g{self.generation}:shards"
 
     @property
     def scale(self) -> str:

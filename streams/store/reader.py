@@ -8,6 +8,7 @@ from recommender.hashing import shard_of
 from recommender.ledger import Ledger, unpack
 from schemas.errors import StateMismatch
 from streams.store.calls import as_unavailable, call_script
+from streams.store.generations import Generation, read_generation, scale_line
 from streams.store.keys import ShardKeys
 from streams.store.scripts import LOOK
 from streams.store.writer import Watermark
@@ -48,12 +49,15 @@ class StateSnapshot:
 
 
 class StateReader:
-    """Reads ledgers, watermarks and the number of the newest delta together.
+    """Reads ledgers, watermarks and the number of the newest delta together, and follows a flip of the generation.
+
+    Shard 0 is looked at with every read, for it says which generation is live. The others are read in that generation,
+    which is complete in every shard before it is live, and stays until it is dropped.
 
     Args:
         client: a blocking client with retries off.
         namespace: prefix of every key.
-        shards: number of shards.
+        shards: number of shards of a state that no rebuild made.
         topic_id: id of the ratings topic.
         partitions: its number of partitions.
     """
@@ -63,29 +67,38 @@ class StateReader:
         self._namespace = namespace
         self._topic_id = topic_id
         self.partitions = partitions
-        self._generations: dict[int, int] = dict.fromkeys(range(shards), 1)
+        self._not_made = Generation(1, shards)
+        self._live = self._not_made
 
     @property
     def shards(self) -> int:
         """The number of shards."""
-        return len(self._generations)
+        return self._live.shards
 
     def keys(self, shard: int) -> ShardKeys:
         """Return the keys of a shard in the generation last seen live."""
-        return ShardKeys(self._namespace, shard, self._generations[shard])
+        return self._live.keys(self._namespace, shard)
 
     def check_scale(self, scale: str) -> None:
-        """Refuse a state that was made with another rating scale or number of shards.
+        """Refuse a state made with another rating scale, or, where no rebuild made it, another number of shards.
+
+        Args:
+            scale: the rating scale of the settings.
 
         Raises:
             StateMismatch: naming both.
             StoreUnavailable: no answer; checking again is safe.
         """
-        for shard in self._generations:
+        self._look_live()
+        expected = scale_line(scale, self.shards)
+        for keys in self._live.all_keys(self._namespace):
             with as_unavailable():
-                made_with = self._client.get(self.keys(shard).scale)
-            if made_with is not None and made_with.decode() != scale:
-                raise StateMismatch(f"the state was made with {made_with.decode()}, the settings say {scale}")
+                made_with = self._client.get(keys.scale)
+            if made_with is not None and made_with.decode() != expected:
+                raise StateMismatch(f"the state was made with {made_with.decode()}, the settings say {expected}")
+
+    def _look_live(self) -> None:
+        self._live = read_generation(self._client, self._namespace, self._not_made.shards) or self._not_made
 
     def read(self, user_ids: Sequence[str], *, all_shards: bool = False) -> StateSnapshot:
         """Return the state of users, each shard's at one instant.
@@ -98,31 +111,33 @@ class StateReader:
             StoreUnavailable: no answer; reading again is safe.
             LedgerError: a stored ledger cannot be read.
         """
-        by_shard: dict[int, list[str]] = {shard: [] for shard in self._generations} if all_shards else {}
+        while True:
+            snapshot = self._read_live(user_ids, all_shards=all_shards)
+            if snapshot is not None:
+                return snapshot
+            self._look_live()
+
+    def _read_live(self, user_ids: Sequence[str], *, all_shards: bool) -> StateSnapshot | None:
+        """Return the state of users in the generation known, None when another one is live."""
+        by_shard: dict[int, list[str]] = {shard: [] for shard in range(self.shards if all_shards else 1)}
         homes = {user_id: shard_of(user_id, self.shards) for user_id in user_ids}
         for user_id, shard in homes.items():
             by_shard.setdefault(shard, []).append(user_id)
         ledgers: dict[str, Ledger | None] = {}
         views = {}
         for shard, users in by_shard.items():
-            views[shard] = self._read_shard(shard, users, ledgers)
-        return StateSnapshot(ledgers, views, homes)
-
-    def _read_shard(self, shard: int, users: Sequence[str], ledgers: dict[str, Ledger | None]) -> ShardView:
-        while True:
             keys = self.keys(shard)
             marks = [keys.watermark(self._topic_id, partition) for partition in range(self.partitions)]
             values, (seconds, micros) = call_script(
                 self._client, LOOK, [keys.live_generation, keys.sequence, *marks, *map(keys.ledger, users)]
             )
-            generation = int(values[0] or 1)
-            if generation != keys.generation:
-                self._generations[shard] = generation
-                continue
+            if shard == 0 and int(values[0] or 1) != keys.generation:
+                return None
             for user_id, value in zip(users, values[2 + len(marks) :], strict=True):
                 ledgers[user_id] = None if value is None else unpack(value)
             now_ms = int(seconds) * 1000 + int(micros) / 1000
-            return _view(values[1], values[2 : 2 + len(marks)], now_ms)
+            views[shard] = _view(values[1], values[2 : 2 + len(marks)], now_ms)
+        return StateSnapshot(ledgers, views, homes)
 
 
 def _view(sequence: bytes | None, marks: Sequence[bytes | None], now_ms: float) -> ShardView:

@@ -24,6 +24,7 @@ FORGET = Script("forget")
 BREAKER = Script("breaker")
 STATISTICS = Script("statistics")
 LOOK = Script("look")
+FLIP = Script("flip")
 
 
 def check_reply(reply: Sequence[Any]) -> Sequence[Any]:

@@ -76,8 +76,8 @@ class StatisticsFollower:
         return shard not in self._shards or self._shards[shard].keys != self._reader.keys(shard)
 
     def sequence(self, shard: int) -> int:
-        """Return the number of the newest delta taken in of a shard."""
-        return self._shards[shard].sequence if shard in self._shards else -1
+        """Return the number of the newest delta taken in of a shard, -1 where its live generation was not looked at."""
+        return -1 if self._is_stale(shard) else self._shards[shard].sequence
 
     def take_changed(self) -> set[int]:
         """Return the item hashes that changed since the last call."""
@@ -98,7 +98,8 @@ class StatisticsFollower:
         for first in range(0, STATISTICS_BUCKETS, BUCKETS_A_CALL):
             buckets = range(first, first + BUCKETS_A_CALL)
             script_keys = [keys.live_generation, keys.sequence, *map(keys.statistics, buckets)]
-            sequence, *contents = check_reply(call_script(self._client, STATISTICS, script_keys, [keys.generation]))
+            generation = "" if keys.shard else keys.generation
+            sequence, *contents = check_reply(call_script(self._client, STATISTICS, script_keys, [generation]))
             state.bucket_sequence += [int(sequence)] * BUCKETS_A_CALL
             for content in contents:
                 self._take_bucket(content)

@@ -12,6 +12,7 @@ from recommender.ledger.batch import EmbeddedItems, LedgerWrite, StoredLedger
 from recommender.ledger.layout import TAIL_MAX, Records, header_dtype
 from schemas.errors import StateMismatch
 from streams.store.calls import as_unavailable, call_script_async
+from streams.store.generations import Generation, scale_line
 from streams.store.keys import ShardKeys, forgotten_field, item_field, statistics_bucket
 from streams.store.scripts import ASSIGN, BREAKER, COMMIT, FORGET, READ, check_reply
 
@@ -56,23 +57,38 @@ class StateWriter:
     Args:
         client: a client with retries off.
         namespace: prefix of every key.
-        shards: number of shards.
-        scale: what is fixed when the state is made, as one line of text.
+        shards: number of shards of a state that no rebuild made.
+        scale: the rating scale, fixed when the state is made, as text.
+        builds: number of the generation to make beside the live one; None to write the live one.
     """
 
-    def __init__(self, client: Redis, namespace: str, shards: int, scale: str) -> None:
+    def __init__(self, client: Redis, namespace: str, shards: int, scale: str, *, builds: int | None = None) -> None:
         self._client = client
         self._namespace = namespace
         self._scale = scale
-        self.shards = shards
+        self._shards = shards
+        self._builds = builds
 
-    async def generation(self, shard: int) -> int:
-        """Return the live generation of a shard, 1 for a state not made yet."""
-        value = await self._get(ShardKeys(self._namespace, shard).live_generation)
-        return int(value or 1)
+    async def generation(self) -> Generation:
+        """Return the generation to write: the live one, number 1 for a state not made yet, or the one being built.
+
+        Raises:
+            StoreUnavailable: no answer; asking again is safe.
+        """
+        if self._builds is not None:
+            return Generation(self._builds, self._shards, is_built=True)
+        number = int(await self._get(ShardKeys(self._namespace, 0).live_generation) or 1)
+        made_with = await self._get(ShardKeys(self._namespace, 0, number).shards)
+        return Generation(number, int(made_with or self._shards))
 
     async def assign(
-        self, shard: int, topic_id: str, partition: int, owner: str, first_offset: int | None
+        self,
+        shard: int,
+        topic_id: str,
+        partition: int,
+        owner: str,
+        first_offset: int | None,
+        generation: Generation | None = None,
     ) -> tuple[Claim, int] | None:
         """Take a partition; return the claim and the next offset, or None when nothing is known of it.
 
@@ -82,6 +98,7 @@ class StateWriter:
             partition: the partition.
             owner: a random name of the taker, without spaces.
             first_offset: where to start when there is no watermark; None to be told instead.
+            generation: the generation to take it in; None to look which one it is.
 
         Raises:
             StateMismatch: another rating scale or number of shards than the state's.
@@ -89,26 +106,28 @@ class StateWriter:
             GenerationChanged: the generation was flipped in between.
             StoreUnavailable: no answer.
         """
-        keys = ShardKeys(self._namespace, shard, await self.generation(shard))
+        generation = generation or await self.generation()
+        keys = generation.keys(self._namespace, shard)
+        scale = scale_line(self._scale, generation.shards)
         watermark = keys.watermark(topic_id, partition)
         first = "" if first_offset is None else str(first_offset)
         reply = await call_script_async(
             self._client,
             ASSIGN,
             [keys.live_generation, keys.scale, keys.topic, watermark],
-            [keys.generation, self._scale, topic_id, owner, first],
+            [keys.generation, scale, topic_id, owner, first, int(shard > 0)],
         )
         if reply[0] == b"MISSING":
             return None
         try:
             next_offset, fence = check_reply(reply)
         except StateMismatch as error:
-            raise StateMismatch(f"{error}, the settings say {self._scale}") from None
+            raise StateMismatch(f"{error}, the settings say {scale}") from None
         return Claim(keys, watermark, int(fence), owner), int(next_offset)
 
     async def accept_topic(self, shard: int, topic_id: str) -> None:
         """Go on with another topic: its partitions start anew, ledgers and statistics stay."""
-        keys = ShardKeys(self._namespace, shard, await self.generation(shard))
+        keys = (await self.generation()).keys(self._namespace, shard)
         with as_unavailable():
             await self._client.set(keys.topic, topic_id)
 

@@ -72,6 +72,7 @@ class Worker:
         start_ms: where partitions that nothing is known of start; None for the start of the log.
         accepted_topic_id: id of a ratings topic made again that the state shall go on with.
         resumes: close dead-letter breakers that are open.
+        rebuilds: rebuild from the log's start when the store was emptied, as the setting ``rebuild_on_empty`` says.
     """
 
     def __init__(
@@ -81,12 +82,14 @@ class Worker:
         start_ms: int | None = None,
         accepted_topic_id: str | None = None,
         resumes: bool = False,
+        rebuilds: bool = False,
     ) -> None:
         self._settings = settings
         self._topic = settings.topic("ratings")
         self._start_ms = start_ms
         self._accepted_topic_id = accepted_topic_id
         self._resumes = resumes
+        self._rebuilds = rebuilds or settings.rebuild_on_empty
         self._stopping = asyncio.Event()
         self._guard = TopicGuard(self._topic, self._topic_id, settings.topic_check_s)
         self._failure: BaseException | None = None
@@ -120,7 +123,7 @@ class Worker:
     def _wire(self, data_dir: str, client: Any, catalogue: LiveCatalogue) -> faust.App:
         settings = self._settings
         app = make_app(settings, data_dir)
-        writer = StateWriter(client, settings.namespace, settings.shards, settings.state_scale)
+        writer = StateWriter(client, settings.namespace, settings.shards, settings.rating_scale)
         dead_letter_topic = settings.topic("ratings.dlq")
 
         async def send_letters(letters: Sequence[DeadLetter]) -> None:
@@ -145,7 +148,13 @@ class Worker:
             lambda items: int((catalogue.current.catalogue.rows_of_hashes(items) < 0).sum()),
         )
         claimer = Claimer(
-            writer, self._topic, self._guard.current, self._start_ms, self._accepted_topic_id, resumes=self._resumes
+            writer,
+            self._topic,
+            self._guard.current,
+            self._start_ms,
+            self._accepted_topic_id,
+            resumes=self._resumes,
+            rebuilds=self._rebuilds,
         )
         runner = PartitionRunner(claimer, applier, self._guard.confirm, _report_batch, self._fail)
         app.transport = WorkerTransport(app.conf.broker_consumer, app, settings=settings, run_partition=runner.run)
@@ -240,7 +249,12 @@ def _report_batch(session: Session, done: Applied, seconds: float) -> None:
 
 
 def run_worker(
-    settings: Settings, start_ms: int | None = None, accept_topic_id: str | None = None, *, resume: bool = False
+    settings: Settings,
+    start_ms: int | None = None,
+    accept_topic_id: str | None = None,
+    *,
+    resume: bool = False,
+    rebuild: bool = False,
 ) -> int:
     """Run a worker until it is told to stop; return the exit code: 0, 1 on failure, 3 on a halt.
 
@@ -249,10 +263,13 @@ def run_worker(
         start_ms: where partitions that nothing is known of start, in ms since 1970; None for the start of the log.
         accept_topic_id: id of a ratings topic made again that the state shall go on with, keeping its ledgers.
         resume: close dead-letter breakers that are open.
+        rebuild: rebuild from the log's start when the store was emptied.
     """
 
     async def main() -> int:
-        worker = Worker(settings, start_ms=start_ms, accepted_topic_id=accept_topic_id, resumes=resume)
+        worker = Worker(
+            settings, start_ms=start_ms, accepted_topic_id=accept_topic_id, resumes=resume, rebuilds=rebuild
+        )
         return await worker.run()
 
     return asyncio.run(main())

@@ -109,7 +109,7 @@ class BatchApplier:
             BreakerOpen: too many events are bad; nothing of the batch was sent or applied.
         """
         items = self._embedded_items()
-        events, bad = decode_records(records, self._decoder, self._writer.shards)
+        events, bad = decode_records(records, self._decoder, session.shards)
         forgets, bad = take_forgets(bad)
         await self._check_breaker(session, records, bad)
         if bad:
@@ -151,15 +151,15 @@ class BatchApplier:
             outcomes += await asyncio.gather(
                 *(
                     self._commit_part(session, shard, cut.end, cut.parts.get(shard), items)
-                    for shard in range(self._writer.shards)
+                    for shard in range(session.shards)
                 )
             )
         return outcomes
 
     async def _forget(self, session: Session, forget: Forgetting) -> None:
         """Apply a forget event in its user's shard, and move the others behind it."""
-        end, home = forget.record.offset + 1, shard_of(forget.event.user_id, self._writer.shards)
-        for shard in range(self._writer.shards):
+        end, home = forget.record.offset + 1, shard_of(forget.event.user_id, session.shards)
+        for shard in range(session.shards):
             if end <= session.next_offsets[shard]:
                 continue
             if shard == home:
@@ -240,7 +240,7 @@ class BatchApplier:
             Fenced: give the partition up.
             OffsetMoved, GenerationChanged: begin a new session.
         """
-        for shard in range(self._writer.shards):
+        for shard in range(session.shards):
             await self._commit_folded(session, shard, max(position, session.next_offsets[shard]), None, None)
         session.position = max(position, session.position)
 

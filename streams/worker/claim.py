@@ -2,12 +2,21 @@
 
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
 
-from schemas.errors import BreakerOpen, EventsLost, LogTooShort, StateMissing, TopicReplaced
+from schemas.errors import (
+    BreakerOpen,
+    EventsLost,
+    GenerationChanged,
+    LogTooShort,
+    StateMismatch,
+    StateMissing,
+    TopicReplaced,
+)
+from streams.store.generations import Generation
 from streams.store.writer import Claim, StateWriter
 from streams.worker.breaker import BreakerMark
 from streams.worker.session import Session
@@ -21,6 +30,10 @@ class LogEnds(Protocol):
     @property
     def partition(self) -> int:
         """The partition."""
+
+    @property
+    def applied(self) -> int | None:
+        """Return the offset up to which it was applied since it was assigned, None before the first batch."""
 
     async def start(self) -> int:
         """Return the first offset there is."""
@@ -49,6 +62,7 @@ class Claimer:
         start_ms: where a partition that nothing is known of starts; None for the start of its log.
         accepted_topic_id: id of a topic made again that the state shall go on with.
         resumes: close dead-letter breakers that are open.
+        rebuilds: start a partition over, from the start of its log, when the store was emptied.
     """
 
     writer: StateWriter
@@ -57,7 +71,9 @@ class Claimer:
     start_ms: int | None = None
     accepted_topic_id: str | None = None
     resumes: bool = False
+    rebuilds: bool = False
     _has_replaced: bool = False
+    _lost: dict[int, int] = field(default_factory=dict)
 
     async def claim(self, ends: LogEnds) -> Session:
         """Take a partition and return a session that starts at the state's watermark.
@@ -68,15 +84,26 @@ class Claimer:
         """
         topic_id = await self.topic_id()
         owner = secrets.token_hex(4)
-        taken = [await self._take(shard, topic_id, owner, ends) for shard in range(self.writer.shards)]
+        generation = await self.writer.generation()
+        try:
+            taken = [await self._take(shard, topic_id, owner, ends, generation) for shard in range(generation.shards)]
+        except GenerationChanged as error:
+            if await self.writer.generation() != generation:
+                raise
+            raise StateMismatch(
+                f"shard 0 of the state is at generation {generation.number}, another shard is not: {error}; the store "
+                "lost the newest writes of shard 0: bring them back, or start over in another namespace"
+            ) from None
         session = Session.begin(self.topic, topic_id, ends.partition, taken)
         await self._check_log(session, ends)
         session.forgiven = await self._check_breaker(session, ends)
         return session
 
-    async def _take(self, shard: int, topic_id: str, owner: str, ends: LogEnds) -> tuple[Claim, int]:
+    async def _take(
+        self, shard: int, topic_id: str, owner: str, ends: LogEnds, generation: Generation
+    ) -> tuple[Claim, int]:
         try:
-            taken = await self.writer.assign(shard, topic_id, ends.partition, owner, None)
+            taken = await self.writer.assign(shard, topic_id, ends.partition, owner, None, generation)
         except TopicReplaced as error:
             if self.accepted_topic_id != topic_id:
                 raise TopicReplaced(
@@ -85,28 +112,48 @@ class Claimer:
                 ) from None
             await self.writer.accept_topic(shard, topic_id)
             self._has_replaced = True
-            taken = await self.writer.assign(shard, topic_id, ends.partition, owner, None)
+            taken = await self.writer.assign(shard, topic_id, ends.partition, owner, None, generation)
         if taken is None:
             first = await self._first_offset(shard, ends)
-            taken = await self.writer.assign(shard, topic_id, ends.partition, owner, first)
+            taken = await self.writer.assign(shard, topic_id, ends.partition, owner, first, generation)
         assert taken is not None, "a first offset was given"
         return taken
 
     async def _first_offset(self, shard: int, ends: LogEnds) -> int:
         committed = await ends.committed()
         if committed is not None and not self._has_replaced:
-            raise StateMissing(
-                f"the group has committed offset {committed} of {self.topic!r} partition {ends.partition}, but the "
-                f"store holds no watermark for it in shard {shard}: it was emptied, or redis_url or namespace name "
-                "another"
-            )
+            return await self._start_over(shard, ends, committed, "the group has committed")
+        if ends.applied and not self._has_replaced:
+            return await self._start_over(shard, ends, ends.applied, "this worker has applied up to")
         return await ends.start() if self.start_ms is None else await ends.offset_at(self.start_ms)
+
+    async def _start_over(self, shard: int, ends: LogEnds, reached: int, who: str) -> int:
+        """Return the start of the log of a partition whose state is gone, when it may be rebuilt from there."""
+        where = f"{self.topic!r} partition {ends.partition}"
+        gone = (
+            f"{who} offset {reached} of {where}, but the store holds no watermark for it in shard {shard}: it was "
+            "emptied, or redis_url or namespace name another"
+        )
+        if not self.rebuilds:
+            raise StateMissing(f"{gone}; if it was emptied, `streamrec worker --rebuild` starts over from the log")
+        start, end = await ends.start(), await ends.end()
+        if start > 0:
+            raise EventsLost(
+                f"{gone}; it cannot be rebuilt, the log starts at offset {start}: {start} events were removed from it"
+            )
+        if end < reached and not await ends.reaches(reached):
+            raise LogTooShort(f"{gone}; it cannot be rebuilt, the log ends at offset {end}")
+        log.critical(
+            "state.rebuilding", partition=ends.partition, shard=shard, first_offset=start, reached=reached, why=gone
+        )
+        self._lost[ends.partition] = reached
+        return start
 
     async def _check_breaker(self, session: Session, ends: LogEnds) -> int:
         """Return the offset below which bad events are let through uncounted: the log's end when it was closed."""
         stored = await self.writer.read_breaker(session.claims[0], session.topic_id, session.partition)
         if stored is None:
-            return 0
+            return await self._pass_judged(session)
         mark = BreakerMark.parse(stored)
         if not mark.is_open:
             return mark.until
@@ -116,6 +163,14 @@ class Claimer:
         await self.writer.write_breaker(session.claims[0], session.topic_id, session.partition, closed.to_bytes())
         log.warning("breaker.closed", partition=session.partition, until=closed.until, why=mark.why)
         return closed.until
+
+    async def _pass_judged(self, session: Session) -> int:
+        """Let what is bad below a lost position through uncounted: it was judged before the state was lost."""
+        until = self._lost.get(session.partition, 0)
+        if until:
+            mark = BreakerMark(is_open=False, until=until, why="the state was lost and is rebuilt").to_bytes()
+            await self.writer.write_breaker(session.claims[0], session.topic_id, session.partition, mark)
+        return until
 
     async def _check_log(self, session: Session, ends: LogEnds) -> None:
         start, end = await ends.start(), await ends.end()

@@ -27,6 +27,11 @@ class Session:
     position: int
     forgiven: int = 0
 
+    @property
+    def shards(self) -> int:
+        """The number of shards, as when the session began."""
+        return len(self.claims)
+
     @classmethod
     def begin(cls, topic: str, topic_id: str, partition: int, taken: list[tuple[Claim, int]]) -> "Session":
         """Return the session of claims just made; it seeks to the smallest of their next offsets."""

@@ -59,6 +59,9 @@ ROWS = (
         is_checked=False,
         settles=False,
     ),
+    Row(
+        "6b", "FLUSHALL with rebuild_on_empty: alarm, rebuilt", rows_store.flushed_and_rebuilt, "flush to where it was"
+    ),
     Row("7a", "broker stopped for 0.6 session timeouts", rows_bus.broker_stopped_shortly),
     Row("7b", "broker stopped for 3 session timeouts", rows_bus.broker_stopped_long),
     Row("8", "broker kill -9 and restart", rows_bus.kill_broker, needs_kafka=True),

@@ -108,6 +108,26 @@ def flushed(stage: Stage, draws: random.Random) -> float:
     return seconds
 
 
+def flushed_and_rebuilt(stage: Stage, draws: random.Random) -> float:
+    """Everything is gone in mid-traffic; a worker with rebuild_on_empty says so and makes it anew from the log."""
+    if "worker" not in stage.children:
+        stage.worker(settings=stage.settings.model_copy(update={"rebuild_on_empty": True}))
+    alarms = _alarms(stage)
+    with stage.traffic(draws):
+        mark = stage.progress()
+        wait_until(lambda: stage.progress() > mark + draws.randint(100, 600), 30, "there is something to lose")
+        before = stage.progress()
+        stage.store.flushall()
+        seconds = stage.recovery_s(time.monotonic(), before)
+    if _alarms(stage) == alarms:
+        raise PromiseBrokenError("the worker began from the log's start without a word")
+    return seconds
+
+
+def _alarms(stage: Stage) -> int:
+    return sum(event.get("event") == "state.rebuilding" for event in stage.children["worker"].events())
+
+
 def _hints(stage: Stage) -> int:
 
     group = stage.settings.group_worker

@@ -69,7 +69,7 @@ class Stage:
     async def _rate(self, ratings, embedded, partition) -> int:
         settings = self.settings
         client = make_async_client(settings)
-        writer = StateWriter(client, settings.namespace, settings.shards, settings.state_scale)
+        writer = StateWriter(client, settings.namespace, settings.shards, settings.rating_scale)
         taken = [
             await writer.assign(shard, self.ratings.topic_id, partition, OWNER, 0) for shard in range(settings.shards)
         ]

@@ -10,6 +10,7 @@ import redis
 from recommender.ledger import EVENT
 from recommender.ledger.batch import EmbeddedItems, EventBatch, fold_batch
 from services.admin.digest import state_digest
+from services.admin.generations import drop_generations
 from services.runtime.ports import HOST, free_ports
 from services.runtime.process import Process
 from services.runtime.valkey import _binary
@@ -17,6 +18,7 @@ from streams.store.clients import make_async_client, make_client
 from streams.store.reader import StateReader
 from streams.store.statistics import StatisticsFollower
 from streams.store.writer import DELTA, StateWriter
+from tests.services.admin.worlds import RATINGS, World, expected
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -49,9 +51,20 @@ def cluster_url(tmp_path):
         node.stop()
 
 
+def test_state_is_made_anew_in_other_shards_and_the_old_one_dropped(cluster_url, tansu_broker, make_settings):
+    world = World(make_settings(bootstrap_servers=tansu_broker.url, redis_url=cluster_url, partitions=3))
+    world.send(*RATINGS)
+    world.work()
+    assert world.rebuild(shards=3).is_flipped
+    assert world.digest() == expected(RATINGS)
+    assert list(drop_generations(world.client, world.settings)) == [1]
+    assert (world.keys(1), world.digest()) == ([], expected(RATINGS))
+    world.client.close()
+
+
 async def rate_once_in_each_shard(settings):
     client = make_async_client(settings)
-    writer = StateWriter(client, settings.namespace, 2, settings.state_scale)
+    writer = StateWriter(client, settings.namespace, 2, settings.rating_scale)
     for shard, user in ((0, "u1"), (1, "u2")):
         claim, start = await writer.assign(shard, "T", 0, "me", 0)
         stored = await writer.read(claim, [user], [1], NO_ITEMS)
@@ -67,7 +80,7 @@ def test_state_of_two_shards_is_written_and_read(cluster_url, make_settings, mon
     monkeypatch.setattr("streams.store.reader.shard_of", lambda user, _: int(user[1:]) - 1)
     with make_client(settings) as client:
         reader = StateReader(client, settings.namespace, 2, "T", 1)
-        reader.check_scale(settings.state_scale)
+        reader.check_scale(settings.rating_scale)
         snapshot = reader.read(["u1", "u2"], all_shards=True)
         follower = StatisticsFollower(client, reader)
         follower.follow()

@@ -30,6 +30,7 @@ class State:
         self.client = make_client(settings)
         self.shards = shards
         self.next = [0] * shards
+        self.builds = None
 
     def rate(self, user: str, item: int, rating: int, *, offset: int = 0) -> None:
         """Apply one event in the user's shard and move that shard's watermark by one."""
@@ -37,7 +38,7 @@ class State:
 
         async def apply():
             client = make_async_client(self.settings)
-            writer = StateWriter(client, self.settings.namespace, self.shards, "scale")
+            writer = StateWriter(client, self.settings.namespace, self.shards, "scale", builds=self.builds)
             claim, start = await writer.assign(shard, TOPIC, 0, "me", 0)
             stored = await writer.read(claim, [user], [1], NO_ITEMS)
             events = EventBatch(
@@ -104,6 +105,86 @@ def test_reader_follows_a_flip_of_the_generation(make_state):
     state.client.set(root.live_generation, 2)
     assert reader.read(["u"]).ledgers["u"] is None
     assert reader.keys(0).generation == 2
+
+
+def move(state, number, shards, users, *, flip=True):
+    """Leave what a rebuild of these users' ratings leaves: a generation in other shards, live from shard 0 on."""
+    namespace = state.settings.namespace
+    made = State(state.settings, shards)
+    made.builds = number
+    state.client.set(ShardKeys(namespace, 0, number).shards, shards)
+    state.client.set(ShardKeys(namespace, 0).building, number)
+    for user in users:
+        made.rate(user, 5, 10000)
+    if flip:
+        state.client.set(ShardKeys(namespace, 0).live_generation, number)
+    made.client.close()
+
+
+def test_reader_follows_a_flip_into_another_number_of_shards_at_its_next_look(make_state):
+    state = make_state()
+    users = [f"u{n}" for n in range(9)]
+    for user in users:
+        state.rate(user, 5, 10000)
+    reader = state.reader()
+    follower = StatisticsFollower(state.client, reader)
+    for number, shards in ((2, 3), (3, 2), (4, 1)):
+        move(state, number, shards, users * number, flip=False)
+        before = reader.read(users, all_shards=True)
+        assert [before.ledgers[user].t for user in users] == [number - 1] * 9
+        state.client.set(ShardKeys(state.settings.namespace, 0).live_generation, number)
+        snapshot = reader.read(users, all_shards=True)
+        assert [snapshot.ledgers[user].t for user in users] == [number] * 9
+        assert sorted(snapshot.shards) == list(range(shards))
+        assert reader.read(["u1"]).ledgers["u1"].t == number
+        assert follower.follow()
+        assert follower.counts == {5: 9 * number}
+        assert follower.take_changed() == {5}
+        assert all(follower.sequence(shard) == view.sequence for shard, view in snapshot.shards.items())
+
+
+def test_reader_looks_at_shard_0_also_for_a_user_of_another(make_state):
+    state = make_state(3)
+    user = next(f"u{n}" for n in range(99) if shard_of(f"u{n}", 3) == 2)
+    state.rate(user, 5, 10000)
+    reader = state.reader()
+    assert reader.read([user]).ledgers[user].t == 1
+    move(state, 2, 3, [user] * 4)
+    assert reader.read([user]).ledgers[user].t == 4
+
+
+def test_statistics_taken_in_of_another_generation_are_not_said_to_be_of_this_one(make_state):
+    state = make_state()
+    state.rate("u", 5, 10000)
+    reader = state.reader()
+    follower = StatisticsFollower(state.client, reader)
+    follower.follow()
+    assert follower.sequence(0) == 1
+    move(state, 2, 2, ["u"])
+    reader.read(["u"])
+    assert (follower.sequence(0), follower.sequence(1)) == (-1, -1)
+
+
+def test_store_that_was_emptied_after_a_flip_is_read_as_a_state_not_made_yet(make_state):
+    state = make_state()
+    state.rate("u", 5, 10000)
+    reader = state.reader()
+    move(state, 2, 3, ["u"])
+    assert reader.read(["u"]).ledgers["u"].t == 1
+    state.client.delete(*state.client.keys(f"{{{state.settings.namespace}:*"))
+    snapshot = reader.read(["u"], all_shards=True)
+    assert (snapshot.ledgers, sorted(snapshot.shards)) == ({"u": None}, [0])
+
+
+def test_state_that_a_rebuild_made_says_its_number_of_shards_itself(make_state):
+    state = make_state()
+    state.rate("u", 5, 10000)
+    move(state, 2, 3, ["u"])
+    reader = state.reader()
+    reader.check_scale("scale")
+    assert reader.shards == 3
+    with pytest.raises(StateMismatch, match=r"made with scale, 3 shard\(s\), the settings say another, 3 shard"):
+        reader.check_scale("another")
 
 
 def test_store_that_is_away_is_said_so(make_settings):
@@ -192,7 +273,7 @@ def test_state_of_another_scale_is_refused_naming_both(make_state):
     state = make_state()
     state.rate("u", 1, 10000)
     state.reader().check_scale("scale")
-    with pytest.raises(StateMismatch, match="made with scale, the settings say another"):
+    with pytest.raises(StateMismatch, match=r"made with scale, 1 shard\(s\), the settings say another, 1 shard"):
         state.reader().check_scale("another")
 
 

@@ -16,7 +16,7 @@ class Refusing:
 
 
 def ask(error):
-    return asyncio.run(StateWriter(Refusing(error), "n", 1, "scale").generation(0))
+    return asyncio.run(StateWriter(Refusing(error), "n", 1, "scale").generation())
 
 
 @pytest.mark.parametrize(

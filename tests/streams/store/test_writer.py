@@ -39,7 +39,7 @@ def writer_of(store, make_settings):
     settings = make_settings(redis_url=store.url)
 
     @asynccontextmanager
-    async def make(scale="ratings 0.5 to 5, 1 shard(s)"):
+    async def make(scale="ratings 0.5 to 5"):
         client = make_async_client(settings)
         try:
             yield StateWriter(client, settings.namespace, 1, scale), client
@@ -140,7 +140,7 @@ def test_store_that_does_not_answer_is_told_from_one_that_refuses(store, make_se
     async def scenario():
         client = make_async_client(settings)
         try:
-            await StateWriter(client, settings.namespace, 1, "s").generation(0)
+            await StateWriter(client, settings.namespace, 1, "s").generation()
         finally:
             await client.aclose()
 
@@ -182,7 +182,7 @@ def test_clients_never_send_a_call_twice(make_settings, kind):
             async def ask():
                 client = make_async_client(settings)
                 try:
-                    await StateWriter(client, settings.namespace, 1, "s").generation(0)
+                    await StateWriter(client, settings.namespace, 1, "s").generation()
                 finally:
                     await client.aclose()
 

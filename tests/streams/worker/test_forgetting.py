@@ -56,7 +56,7 @@ def bench(store, make_settings):
         settings = make_settings(redis_url=store.url, shards=shards)
         client = make_async_client(settings)
         letters = []
-        writer = StateWriter(client, settings.namespace, shards, settings.state_scale)
+        writer = StateWriter(client, settings.namespace, shards, settings.rating_scale)
 
         async def send(sent):
             letters.extend(sent)

@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import structlog
 from aiokafka.errors import NoOffsetForPartitionError
 from redis import exceptions
 
@@ -512,6 +513,151 @@ def test_committed_offsets_without_a_watermark_halt(bench):
     failure = failure_of(bench, MemoryLog(committed_offset=4, end_offset=9))
     assert isinstance(failure, StateMissing)
     assert "committed offset 4" in str(failure)
+
+
+def test_store_emptied_before_the_first_hint_halts_too(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0), rating(1))
+        async with bench() as seen:
+            task = asyncio.create_task(seen.runner.run(log))
+            await until(lambda: log.applied == 2)
+            await seen.client.delete(*await seen.client.keys(f"{seen.keys.root}*"))
+            log.add(rating(2))
+            await until(task.done)
+            return seen.failures
+
+    (failure,) = asyncio.run(scenario())
+    assert isinstance(failure, StateMissing)
+    assert "applied up to offset 2" in str(failure)
+    assert "worker --rebuild" in str(failure)
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_worker_that_may_rebuild_starts_an_emptied_store_over_and_says_so(bench, shards):
+    async def scenario():
+        log = MemoryLog()
+        log.add(*(rating(n, user=f"u{n % 7}") for n in range(40)))
+        async with bench(shards=shards, rebuilds=True) as seen:
+            task = asyncio.create_task(seen.runner.run(log))
+            await until(lambda: log.applied == 40)
+            log.committed_offset = 40
+            root = seen.keys.root.removesuffix("0}")
+            await seen.client.delete(*await seen.client.keys(f"{root}*"))
+            log.add(rating(40, user="u1"))
+            with structlog.testing.capture_logs() as logs:
+                await until(lambda: task.done() or log.applied == 41)
+            task.cancel()
+            keys = [ShardKeys(seen.keys.namespace, shard) for shard in range(shards)]
+            values = [await seen.client.get(key.ledger(f"u{n}")) for key in keys for n in range(7)]
+            return logs, sorted(unpack(value).t for value in values if value is not None), seen.failures
+
+    logs, t, failures = asyncio.run(scenario())
+    assert (t, failures) == ([5, 5, 6, 6, 6, 6, 7], [])
+    alarms = [entry for entry in logs if entry["event"] == "state.rebuilding"]
+    assert [(alarm["shard"], alarm["reached"], alarm["log_level"]) for alarm in alarms] == [
+        (shard, 40, "critical") for shard in range(shards)
+    ]
+
+
+def test_log_without_its_start_is_not_rebuilt_from(bench):
+    log = MemoryLog(committed_offset=9, start_offset=4, end_offset=9)
+    failure = failure_of(bench, log, rebuilds=True)
+    assert isinstance(failure, EventsLost)
+    assert "committed offset 9" in str(failure)
+    assert "starts at offset 4: 4 events were removed" in str(failure)
+
+
+def test_log_that_is_shorter_than_what_was_committed_is_not_rebuilt_from(bench):
+    log = MemoryLog(committed_offset=9)
+    log.add(rating(0))
+    failure = failure_of(bench, log, rebuilds=True)
+    assert isinstance(failure, LogTooShort)
+    assert "the log ends at offset 1" in str(failure)
+
+
+def test_nothing_is_written_where_a_rebuild_cannot_be(bench):
+    async def scenario():
+        async with bench(rebuilds=True) as seen:
+            await run_until(seen, MemoryLog(committed_offset=9, start_offset=4, end_offset=9), lambda: False)
+            return await seen.client.keys(f"{seen.keys.root}*")
+
+    assert asyncio.run(scenario()) == []
+
+
+def test_bad_records_that_were_judged_before_the_store_was_emptied_do_not_open_the_breaker(bench):
+    async def scenario():
+        log = MemoryLog(committed_offset=300)
+        log.add(*(MemoryRecord(n, b"{", b"u") for n in range(300)), rating(300))
+        async with bench(rebuilds=True) as seen:
+            await applied_to(seen, log, 301)
+        async with bench(rebuilds=True) as seen:  # nor for whoever takes the partition next
+            session = await seen.runner._claimer.claim(log)
+            return session.forgiven, await counts(seen)
+
+    assert asyncio.run(scenario()) == (300, 1)
+
+
+def test_shard_that_was_lost_alone_is_made_up_for_from_the_log(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(*(rating(n, user=f"u{n % 7}") for n in range(40)))
+        log.committed_offset = 40
+        async with bench(shards=3, rebuilds=True) as seen:
+            log.committed_offset = None
+            await applied_to(seen, log, 40)
+        log.committed_offset = 40
+        async with bench(shards=3, rebuilds=True) as seen:
+            namespace = seen.keys.namespace
+            await seen.client.delete(*await seen.client.keys(f"{{{namespace}:1}}*"))
+            log.add(rating(40, user="u1"))
+            log.applied = None
+            await applied_to(seen, log, 41)
+            keys = [ShardKeys(namespace, shard) for shard in range(3)]
+            values = [await seen.client.get(key.ledger(f"u{n}")) for key in keys for n in range(7)]
+            return sorted(unpack(value).t for value in values if value is not None)
+
+    assert asyncio.run(scenario()) == [5, 5, 6, 6, 6, 6, 7]
+
+
+def test_first_shard_that_went_back_before_a_flip_halts_instead_of_turning_in_circles(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0))
+        async with bench(shards=2) as seen:
+            await applied_to(seen, log, 1)
+            await seen.client.set(ShardKeys(seen.keys.namespace, 1).live_generation, 2)
+            await run_until(seen, log, lambda: False)
+            return seen.failures
+
+    (failure,) = asyncio.run(scenario())
+    assert isinstance(failure, StateMismatch)
+    assert "shard 0 of the state is at generation 1" in str(failure)
+
+
+def test_session_of_the_generation_before_ends_with_a_flip_and_the_next_has_its_shards(bench):
+    async def scenario():
+        log = MemoryLog()
+        log.add(rating(0))
+        async with bench() as seen:
+            task = asyncio.create_task(seen.runner.run(log))
+            await until(lambda: log.applied == 1)
+            namespace = seen.keys.namespace
+            built = StateWriter(seen.client, namespace, 3, "scale", builds=2)
+            await seen.client.set(ShardKeys(namespace, 0, 2).shards, 3)
+            for shard in range(3):
+                await built.assign(shard, "T1", 0, "other", 1)
+            await seen.client.set(seen.keys.live_generation, 2)
+            log.add(*(rating(n, user=f"u{n}") for n in range(1, 9)))
+            await until(lambda: task.done() or log.applied == 9)
+            task.cancel()
+            homes = [len(await seen.client.keys(f"{{{namespace}:{s}}}:g2:user:*")) for s in range(3)]
+            tokens = [await seen.client.get(ShardKeys(namespace, s).live_generation) for s in range(3)]
+            return homes, tokens, seen.failures
+
+    homes, tokens, failures = asyncio.run(scenario())
+    assert (sum(homes), min(homes) > 0) == (8, True)
+    assert (tokens, failures) == ([b"2"] * 3, [])
 
 
 def test_another_rating_scale_halts(bench):
