@@ -16,7 +16,6 @@ from recommender.ledger.layout import (
     EVENT,
     LAYOUT,
     PREFIX_BYTES,
-    TAIL_KEEP,
     TAIL_MAX,
     VERSION,
     Records,
@@ -26,6 +25,7 @@ from recommender.ledger.layout import (
     header_dtype,
     kept_in_tail,
     unpack,
+    window,
 )
 from schemas.codec import RATING_QUANTUM
 
@@ -131,8 +131,9 @@ def fold_batch(
     Raises:
         LedgerError: a stored value cannot be read.
     """
-    headers, tails, bases = _read(stored, first_revs, items)
-    applied = _find_first_occurrences(batch, tails)
+    new_events = np.bincount(batch.users, minlength=len(stored)).tolist()
+    headers, tails, bases = _read(stored, new_events, first_revs, items)
+    applied = _find_first_occurrences(batch, tails, headers["t"].tolist())
     users, records, offsets = batch.users[applied], batch.records[applied], batch.offsets[applied]
     order = np.argsort(users, kind="stable")
     users, records, offsets = users[order], records[order], offsets[order]
@@ -157,7 +158,10 @@ def fold_batch(
 
 
 def _read(
-    stored: Sequence[StoredLedger | None], first_revs: NDArray[np.uint64], items: EmbeddedItems
+    stored: Sequence[StoredLedger | None],
+    new_events: Sequence[int],
+    first_revs: NDArray[np.uint64],
+    items: EmbeddedItems,
 ) -> tuple[Records, list[Records], dict[int, Records]]:
     dtype = header_dtype(items.dim)
     headers = np.zeros(len(stored), dtype)
@@ -179,8 +183,9 @@ def _read(
             headers["rev"][i], headers["t"][i] = ledger.rev, ledger.t
             tails.append(ledger.tail)
             bases[i] = ledger.base
-            if ledger.embedding_id == items.embedding_id and not ledger.unembedded:
-                headers["mean"][i] = ledger.mean
+            is_folded = len(ledger.tail) + new_events[i] > TAIL_MAX
+            if ledger.embedding_id == items.embedding_id and not (ledger.unembedded and is_folded):
+                headers["mean"][i], headers["unembedded"][i] = ledger.mean, ledger.unembedded
             else:
                 rated = entries(ledger)
                 mean, unembedded = mean_of_entries(rated, ledger.t, items.rows(rated["item"]), items.vectors)
@@ -188,22 +193,23 @@ def _read(
     return headers, tails, bases
 
 
-def _find_first_occurrences(batch: EventBatch, tails: list[Records]) -> NDArray[np.bool_]:
-    """Return which events are no repeat of an event id in their user's tail, the batch's own events included."""
+def _find_first_occurrences(batch: EventBatch, tails: list[Records], ts: Sequence[int]) -> NDArray[np.bool_]:
+    """Return which events are no repeat of an event id in their user's window, the batch's own events included."""
     applied = np.ones(len(batch.users), np.bool_)
     if not batch.records["event"].any():
         return applied
     windows: dict[int, list[int]] = {}
+    newest_ts = list(ts)
     for i, (user, event) in enumerate(zip(batch.users.tolist(), batch.records["event"].tolist(), strict=True)):
-        window = windows.get(user)
-        if window is None:
-            window = windows[user] = tails[user]["event"].tolist()
-        if event and event in window:
+        known = windows.get(user)
+        if known is None:
+            known = windows[user] = tails[user]["event"][-window(newest_ts[user]) :].tolist()
+        if event and event in known:
             applied[i] = False
             continue
-        window.append(event)
-        if len(window) > TAIL_MAX:
-            del window[:-TAIL_KEEP]
+        known.append(event)
+        newest_ts[user] += 1
+        del known[: -window(newest_ts[user])]
     return applied
 
 
@@ -239,8 +245,9 @@ def _whole(
     added: Records,
 ) -> bytes:
     recent = np.concatenate([tails[user], added])
-    keep = kept_in_tail(len(tails[user]), len(added))
+    t = int(headers["t"][user])
+    keep = kept_in_tail(len(tails[user]), len(added), t)
     base = bases.get(user, np.empty(0, ENTRY))
-    base = fold_events(base, recent[: len(recent) - keep], int(headers["t"][user]) - len(recent))
+    base = fold_events(base, recent[: len(recent) - keep], t - len(recent))
     headers["base"][user] = len(base)
     return bytes(headers[user].tobytes() + base.tobytes() + recent[len(recent) - keep :].tobytes())

@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from recommender.ledger.layout import (
     EVENT,
-    TAIL_KEEP,
     TAIL_MAX,
     LastEvent,
     Ledger,
     Records,
     Vector,
     fold_events,
+    window,
 )
 from recommender.profile import update_mean
 from schemas.codec import RATING_QUANTUM
@@ -24,8 +24,8 @@ def apply_event(ledger: Ledger, *, item: int, rating: int, event: int, at: LastE
 
     theta' = t/(t + 1) theta + 1/(t + 1) (r x),  t' = t + 1
 
-    A repeat of an event id that is still in the tail changes nothing. Source: the iterative mean of r x of the
-    content bandit (``docs/algorithms/iterative-mean.md``).
+    A repeat of an event id among the newest :func:`~recommender.ledger.layout.window` events changes nothing. Source:
+    the iterative mean of r x of the content bandit (``docs/algorithms/iterative-mean.md``).
 
     Args:
         ledger: the user's ledger, its mean made with the embedding that ``x`` is from.
@@ -35,14 +35,14 @@ def apply_event(ledger: Ledger, *, item: int, rating: int, event: int, at: LastE
         at: where the event lies in the log.
         x: the item's vector, shape [D]; None when it has none.
     """
-    if event and event in ledger.tail["event"]:
+    if event and event in ledger.tail["event"][-window(ledger.t) :]:
         return ledger
     r_x = np.zeros_like(ledger.mean) if x is None else rating / RATING_QUANTUM * x
     base, tail = ledger.base, np.concatenate([ledger.tail, np.array([(item, rating, event)], EVENT)])
     t = ledger.t + 1
     if len(tail) > TAIL_MAX:
-        base = fold_events(base, tail[:-TAIL_KEEP], t - len(tail))
-        tail = tail[-TAIL_KEEP:]
+        base = fold_events(base, tail[: -window(t)], t - len(tail))
+        tail = tail[-window(t) :]
     return replace(
         ledger,
         rev=ledger.rev + 1,

@@ -193,15 +193,31 @@ def entries(ledger: Ledger) -> Records:
     return fold_events(ledger.base, ledger.tail, ledger.t - len(ledger.tail))
 
 
-def kept_in_tail(tail: int, added: int) -> int:
+def window(t: int) -> int:
+    """Return how many of a user's newest events the next one may be a repeat of, after ``t`` events.
+
+    All of the first 64; with the 65th and every 33rd event after it, the window closes to 32. It depends on nothing but
+    ``t``, so the same events are found to be repeats whatever was folded when.
+
+    >>> window(64), window(65), window(97), window(98)
+    (64, 32, 64, 32)
+    """
+    if t <= TAIL_MAX:
+        return t
+    return TAIL_KEEP + (t - TAIL_MAX - 1) % (TAIL_MAX - TAIL_KEEP + 1)
+
+
+def kept_in_tail(tail: int, added: int, t: int) -> int:
     """Return how many events stay in the tail when ``added`` come one by one to a tail of ``tail``.
 
-    Whenever the tail passes 64 events, all but the newest 32 move to the base.
+    Whenever the tail passes 64 events, all but the window move to the base.
 
-    >>> kept_in_tail(0, 64), kept_in_tail(64, 1), kept_in_tail(0, 98)
-    (64, 32, 32)
+    Args:
+        tail: events in the tail.
+        added: new events.
+        t: the user's t with them.
+
+    >>> kept_in_tail(0, 64, 64), kept_in_tail(64, 1, 65), kept_in_tail(32, 2, 82)
+    (64, 32, 34)
     """
-    total = tail + added
-    if total <= TAIL_MAX:
-        return total
-    return TAIL_KEEP + (total - TAIL_MAX - 1) % (TAIL_MAX - TAIL_KEEP + 1)
+    return tail + added if tail + added <= TAIL_MAX else window(t)

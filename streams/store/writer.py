@@ -23,6 +23,12 @@ DELTA_TOKEN_BYTES = 8
 
 DELTAS_KEPT = 1024
 
+WHOLE_BYTES = 4096
+"""A shorter ledger is read and written whole, in an allocation of its size; to a longer one, events are appended."""
+
+READ_BYTES = 4 * 1024 * 1024
+"""Most bytes of ledgers that one call reads, and one commit writes, beyond the first ledger and the new events."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -115,7 +121,9 @@ class StateWriter:
     async def read(
         self, claim: Claim, user_ids: Sequence[str], new_events: Sequence[int], items: EmbeddedItems
     ) -> list[StoredLedger | None]:
-        """Return what is stored of users: header and tail, or the whole value when it will be rewritten.
+        """Return what is stored of the first users, at least one: as many as :data:`READ_BYTES` allow.
+
+        Each is header and tail, or the whole value when that will be rewritten.
 
         Raises:
             GenerationChanged: the generation was flipped.
@@ -126,7 +134,7 @@ class StateWriter:
     async def read_with_cuts(
         self, claim: Claim, user_ids: Sequence[str], new_events: Sequence[int], items: EmbeddedItems
     ) -> tuple[list[StoredLedger | None], dict[str, bytes]]:
-        """Return what is stored of users, and the cuts of those who were forgotten; see :meth:`read`.
+        """Return what is stored of the first users, and the cuts of those who were forgotten; see :meth:`read`.
 
         The cuts are not older than the ledgers: a forgetting between the two is found by the commit.
         """
@@ -135,9 +143,18 @@ class StateWriter:
             self._client,
             READ,
             [keys.live_generation, *map(keys.ledger, user_ids), keys.forgotten],
-            [keys.generation, items.dim, items.embedding_id, header_dtype(items.dim).itemsize, TAIL_MAX, *new_events],
+            [
+                keys.generation,
+                items.dim,
+                items.embedding_id,
+                header_dtype(items.dim).itemsize,
+                TAIL_MAX,
+                WHOLE_BYTES,
+                READ_BYTES,
+                *new_events,
+            ],
         )
-        *values, has_forgotten = check_reply(reply)
+        has_forgotten, *values = check_reply(reply)
         stored = [None if value is None else StoredLedger(value[1:], value[:1] == b"W") for value in values]
         return stored, await self.cuts(claim, user_ids) if has_forgotten else {}
 

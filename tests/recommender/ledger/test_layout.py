@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recommender.ledger import ENTRY, EVENT, LastEvent, Ledger, entries, pack, unpack
-from recommender.ledger.layout import FIXED_BYTES, fold_events, header_dtype, kept_in_tail
+from recommender.ledger.layout import FIXED_BYTES, fold_events, header_dtype, kept_in_tail, window
 from schemas.errors import LedgerError
 
 
@@ -77,7 +77,7 @@ def test_fold_of_no_events_returns_the_base():
 def test_tail_never_passes_64_and_keeps_at_least_32():
     tail = 0
     for added in range(300):
-        tail = kept_in_tail(tail, 1)
+        tail = kept_in_tail(tail, 1, added + 1)
         assert tail <= 64
-        assert tail == kept_in_tail(0, added + 1)
+        assert tail == kept_in_tail(0, added + 1, added + 1) == window(added + 1)
         assert added < 32 or tail >= 32
