@@ -7,12 +7,11 @@ from numpy.typing import NDArray
 
 from recommender.ledger.layout import (
     EVENT,
-    TAIL_MAX,
     LastEvent,
     Ledger,
     Records,
     Vector,
-    fold_events,
+    fold_tail,
     window,
 )
 from recommender.profile import update_mean
@@ -38,11 +37,9 @@ def apply_event(ledger: Ledger, *, item: int, rating: int, event: int, at: LastE
     if event and event in ledger.tail["event"][-window(ledger.t) :]:
         return ledger
     r_x = np.zeros_like(ledger.mean) if x is None else rating / RATING_QUANTUM * x
-    base, tail = ledger.base, np.concatenate([ledger.tail, np.array([(item, rating, event)], EVENT)])
     t = ledger.t + 1
-    if len(tail) > TAIL_MAX:
-        base = fold_events(base, tail[: -window(t)], t - len(tail))
-        tail = tail[-window(t) :]
+    tail = np.concatenate([ledger.tail, np.array([(item, rating, event)], EVENT)])
+    base, tail = fold_tail(ledger.base, tail, t)
     return replace(
         ledger,
         rev=ledger.rev + 1,

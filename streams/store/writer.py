@@ -9,7 +9,7 @@ import numpy as np
 from redis.asyncio import Redis
 
 from recommender.ledger.batch import EmbeddedItems, LedgerWrite, StoredLedger
-from recommender.ledger.layout import TAIL_MAX, Records, header_dtype
+from recommender.ledger.layout import ENTRIES_AN_EVENT, TAIL_MAX, Records, header_dtype
 from schemas.errors import StateMismatch
 from streams.store.calls import as_unavailable, call_script_async
 from streams.store.keys import ShardKeys, forgotten_field, item_field, statistics_bucket
@@ -25,6 +25,8 @@ DELTAS_KEPT = 1024
 
 WHOLE_BYTES = 4096
 """A shorter ledger is read and written whole, in an allocation of its size; to a longer one, events are appended."""
+
+_WHOLE = ord("W")
 
 READ_BYTES = 4 * 1024 * 1024
 """Most bytes of ledgers that one call reads, and one commit writes, beyond the first ledger and the new events."""
@@ -149,13 +151,14 @@ class StateWriter:
                 items.embedding_id,
                 header_dtype(items.dim).itemsize,
                 TAIL_MAX,
+                ENTRIES_AN_EVENT,
                 WHOLE_BYTES,
                 READ_BYTES,
                 *new_events,
             ],
         )
-        has_forgotten, *values = check_reply(reply)
-        stored = [None if value is None else StoredLedger(value[1:], value[:1] == b"W") for value in values]
+        has_forgotten, kinds, *values = check_reply(reply)
+        stored = [StoredLedger(value, kind == _WHOLE) if value else None for kind, value in zip(kinds, values, strict=True)]
         return stored, await self.cuts(claim, user_ids) if has_forgotten else {}
 
     async def cuts(self, claim: Claim, user_ids: Sequence[str]) -> dict[str, bytes]:

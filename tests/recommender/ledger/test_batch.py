@@ -13,18 +13,21 @@ from recommender.ledger.layout import FIXED_BYTES, PREFIX_BYTES, header_dtype
 
 TOPIC, PARTITION = 77, 3
 DIM = 3
-ITEMS = EmbeddedItems(b"abcdefgh", np.arange(10, 20, dtype=np.uint64), np.random.default_rng(1).normal(size=(10, DIM)))
+ITEMS = EmbeddedItems(b"abcdefgh", np.arange(10, 70, dtype=np.uint64), np.random.default_rng(1).normal(size=(60, DIM)))
 
 
-def read(value: bytes | None, new_events: int, items: EmbeddedItems = ITEMS) -> StoredLedger | None:
+def read(
+    value: bytes | None, new_events: int, items: EmbeddedItems = ITEMS, whole_bytes: int = 0
+) -> StoredLedger | None:
     """What the read script returns of a stored value."""
     if value is None:
         return None
     ledger = unpack(value)
-    if ledger.embedding_id != items.embedding_id or len(ledger.tail) + new_events > 64:
+    is_due = len(ledger.tail) + new_events > 64 + len(ledger.base) // 16
+    if len(value) < whole_bytes or ledger.embedding_id != items.embedding_id or is_due:
         return StoredLedger(value, is_whole=True)
     size = header_dtype(items.dim).itemsize
-    return StoredLedger(value[:size] + value[size + 24 * len(ledger.base) :], is_whole=False)
+    return StoredLedger(value[:size] + value[max(size + 24 * len(ledger.base), len(value) - 20 * 64) :], is_whole=False)
 
 
 def write(value: bytes | None, change: LedgerWrite) -> bytes:
@@ -35,7 +38,9 @@ def write(value: bytes | None, change: LedgerWrite) -> bytes:
     return change.head + value[len(change.head) :] + change.tail
 
 
-def fold_in_batches(events, cuts, items: EmbeddedItems = ITEMS, users: int = 3) -> list[bytes | None]:
+def fold_in_batches(
+    events, cuts, items: EmbeddedItems = ITEMS, users: int = 3, whole_bytes: int = 0
+) -> list[bytes | None]:
     stored: list[bytes | None] = [None] * users
     bounds = sorted({0, len(events), *(cut % (len(events) + 1) for cut in cuts)})
     for start, end in pairwise(bounds):
@@ -45,7 +50,7 @@ def fold_in_batches(events, cuts, items: EmbeddedItems = ITEMS, users: int = 3) 
             np.array([tuple(event) for _, *event in part], EVENT),
             np.arange(start, end, dtype=np.uint64),
         )
-        found = [read(stored[u], int((batch.users == u).sum()), items) for u in range(users)]
+        found = [read(stored[u], int((batch.users == u).sum()), items, whole_bytes) for u in range(users)]
         folded = fold_batch(batch, found, np.zeros(users, np.uint64), TOPIC, PARTITION, items)
         for user, change in zip(folded.users, folded.writes, strict=True):
             stored[user] = write(stored[user], change)
@@ -68,14 +73,15 @@ def fold_one_by_one(events, items: EmbeddedItems = ITEMS, users: int = 3) -> lis
 
 
 EVENTS = st.lists(
-    st.tuples(st.integers(0, 2), st.integers(10, 19), st.integers(5000, 50000), st.integers(0, 40)), max_size=250
+    st.tuples(st.integers(0, 2), st.integers(10, 69), st.integers(5000, 50000), st.integers(0, 40)), max_size=250
 )
 
 
 @settings(max_examples=60, deadline=None)
-@given(EVENTS, st.lists(st.integers(0, 250), max_size=12))
-def test_any_cut_into_batches_gives_the_bytes_of_one_event_at_a_time(events, cuts):
-    for value, ledger in zip(fold_in_batches(events, cuts), fold_one_by_one(events), strict=True):
+@given(EVENTS, st.lists(st.integers(0, 250), max_size=12), st.sampled_from([0, 900, 10_000]))
+def test_any_cut_into_batches_and_any_reading_gives_the_bytes_of_one_event_at_a_time(events, cuts, whole_bytes):
+    folded = fold_in_batches(events, cuts, whole_bytes=whole_bytes)
+    for value, ledger in zip(folded, fold_one_by_one(events), strict=True):
         if ledger.t == 0:
             assert value is None
             continue
