@@ -51,23 +51,42 @@ def main() -> None:
         sides = [_write_side(hand, items, seen) for seen, hand in hands.items()]
         client = make_client(hands[10].settings)
         import os
+
         if os.environ.get("PROF"):
             for side in sides:
                 side.run()
                 client.config_resetstat()
                 import time
-                t = time.perf_counter(); c = time.process_time()
+
+                t = time.perf_counter()
+                c = time.process_time()
                 side.run()
-                t = time.perf_counter() - t; c = time.process_time() - c
+                t = time.perf_counter() - t
+                c = time.process_time() - c
                 st = client.info("commandstats")
-                print(side.name, "us/event wall", round(t/side.operations*1e6, 2), "client cpu", round(c/side.operations*1e6, 2),"server script", round(st["cmdstat_evalsha"]["usec"]/side.operations,2), {k: round(v["usec"]/side.operations, 2) for k, v in st.items() if k in ("cmdstat_get","cmdstat_set","cmdstat_getrange","cmdstat_append","cmdstat_setrange")})
+                print(
+                    side.name,
+                    "us/event wall",
+                    round(t / side.operations * 1e6, 2),
+                    "client cpu",
+                    round(c / side.operations * 1e6, 2),
+                    "server script",
+                    round(st["cmdstat_evalsha"]["usec"] / side.operations, 2),
+                    {
+                        k: round(v["usec"] / side.operations, 2)
+                        for k, v in st.items()
+                        if k in ("cmdstat_get", "cmdstat_set", "cmdstat_getrange", "cmdstat_append", "cmdstat_setrange")
+                    },
+                )
         found = measure(sides)
         for hand in hands.values():
             hand.close()
     loop.close()
     base = found["write, 100 seen"]
     ratios = {f"cost_{seen}_vs_100": ratio(found[f"write, {seen} seen"], base) for seen in SEEN if seen != 100}
-    report("ledger", [each.row() for each in found.values()], ratios, packages=["redis", "numpy"], as_json=arguments.json)
+    report(
+        "ledger", [each.row() for each in found.values()], ratios, packages=["redis", "numpy"], as_json=arguments.json
+    )
 
 
 if __name__ == "__main__":

@@ -208,7 +208,11 @@ def _read(
     for i, base in zip(current, headers["base"][current].tolist(), strict=True):
         known = stored[i]
         tail_bytes = len(values[i]) - dtype.itemsize - base * ENTRY.itemsize
-        if known is None or not known.is_whole or 0 <= tail_bytes <= (most_in_tail(base) - new_events[i]) * EVENT.itemsize:
+        if (
+            known is None
+            or not known.is_whole
+            or 0 <= tail_bytes <= (most_in_tail(base) - new_events[i]) * EVENT.itemsize
+        ):
             continue
         ledger = unpack(values[i])
         rewritten[i] = ledger.base, ledger.tail

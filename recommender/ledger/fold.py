@@ -6,11 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.ledger.layout import (
+    ENTRY,
     EVENT,
+    TAIL_KEEP,
     LastEvent,
     Ledger,
     Records,
     Vector,
+    fold_events,
     fold_tail,
     window,
 )
@@ -50,6 +53,24 @@ def apply_event(ledger: Ledger, *, item: int, rating: int, event: int, at: LastE
         base=base,
         tail=tail,
     )
+
+
+def compact(ledger: Ledger) -> Ledger:
+    """Return the same ledger with fewer bytes, or itself.
+
+    All but the newest 32 events move to the entries where that is shorter: an event is 20 bytes, an entry 24, so it is
+    when items were rated again. An event that the next one may be a repeat of stays, if it has an id.
+    """
+    most = len(ledger.tail) - TAIL_KEEP
+    if most <= 0:
+        return ledger
+    out_of_window = max(0, len(ledger.tail) - window(ledger.t))
+    with_id = np.flatnonzero(ledger.tail["event"][out_of_window:most])
+    folded = out_of_window + int(with_id[0]) if len(with_id) else most
+    base = fold_events(ledger.base, ledger.tail[:folded], ledger.t - len(ledger.tail))
+    if (len(base) - len(ledger.base)) * ENTRY.itemsize >= folded * EVENT.itemsize:
+        return ledger
+    return replace(ledger, base=base, tail=ledger.tail[folded:])
 
 
 def mean_of_entries(

@@ -24,6 +24,8 @@ FORGET = Script("forget")
 BREAKER = Script("breaker")
 STATISTICS = Script("statistics")
 LOOK = Script("look")
+SCAN = Script("scan")
+IDLE = Script("idle")
 
 
 def check_reply(reply: Sequence[Any]) -> Sequence[Any]:
