@@ -1,6 +1,7 @@
 """Ledgers in a store, and a worker's hand that writes to them by the way of the product."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from streams.store.keys import ShardKeys
 from streams.store.writer import StateWriter
 from streams.worker.apply import BatchApplier
 from streams.worker.batches import ShardPart
+from streams.worker.idle import USERS_A_STEP, IdleFolder
 from streams.worker.session import Session
 
 DIM = 16
@@ -40,17 +42,13 @@ def draw_items(seed: int = 1) -> EmbeddedItems:
 
 
 def make_ledger(items: EmbeddedItems, seen: int, tail: int, draws: np.random.Generator) -> bytes:
-    """Return the ledger of somebody who rated ``seen`` items and has ``tail`` newest events of the same items."""
-    chosen = np.sort(draws.choice(items.hashes, seen, replace=False))
-    base = np.zeros(seen, ENTRY)
-    base["item"], base["count"], base["rating_sum"] = chosen, 1, 30_000
-    cycles = 1 + seen // 33
-    base["count"][0] += 65 + 33 * cycles - 32 - seen
-    events = np.zeros(tail, EVENT)
-    events["item"], events["rating"] = draws.choice(chosen, tail), 40_000
-    t = int(base["count"].sum()) + tail
-    mean = draws.normal(size=DIM)
-    return pack(Ledger(1, t, LastEvent(1, 0, 0), items.embedding_id, 0, mean, base, events))
+    """Return the ledger of somebody who rated ``seen`` items, and some of them again in the ``tail`` newest events."""
+    base, events = np.zeros(seen, ENTRY), np.zeros(tail, EVENT)
+    base["item"] = np.sort(draws.choice(items.hashes, seen, replace=False))
+    base["count"], base["last_t"], base["rating_sum"] = 1, np.arange(seen), 30_000
+    events["item"], events["rating"] = draws.choice(base["item"], tail), 40_000
+    mean = draws.normal(size=items.dim)
+    return pack(Ledger(1, seen + tail, LastEvent(1, 0, 0), items.embedding_id, 0, mean, base, events))
 
 
 class Hand:
@@ -70,10 +68,11 @@ class Hand:
         self._client = make_async_client(self.settings)
         writer = StateWriter(self._client, namespace, 1, self.settings.state_scale)
         self._items = items
+        self.folder = IdleFolder(writer, 0, itertools.count(1.0).__next__)
         self.applier = BatchApplier(writer, RatingDecoder(0.5, 5), _no_letters, lambda: items, _count_none)
         claim = loop.run_until_complete(writer.assign(0, TOPIC_ID, 0, "benchmark", 0))
         assert claim is not None
-        self._session = Session.begin("ratings", TOPIC_ID, 0, [claim])
+        self.session = Session.begin("ratings", TOPIC_ID, 0, [claim])
 
     def store_ledgers(self, ledgers: dict[str, bytes]) -> None:
         """Write ledgers as they are."""
@@ -87,19 +86,25 @@ class Hand:
         client.close()
 
     def apply(self, user_ids: Sequence[str], items: Hashes) -> None:
-        """Apply one event for each user, and return when they are committed."""
-        self._loop.run_until_complete(self.apply_async(user_ids, items))
+        """Apply events of at most 512 users, and return when they are committed; ``items`` has the shape [E, users]."""
+        self._loop.run_until_complete(self._apply(user_ids, items))
 
-    async def apply_async(self, user_ids: Sequence[str], items: Hashes) -> None:
-        """Apply one event for each user."""
-        start = self._session.position
-        end = start + len(user_ids)
-        records = np.zeros(len(user_ids), EVENT)
-        records["item"], records["rating"] = items, 35_000
-        batch = EventBatch(np.arange(len(user_ids)), records, np.arange(start, end, dtype=np.uint64))
+    def fold_idle(self, users: int) -> None:
+        """Make the ledgers of idle users smaller, in as many steps as it takes to look at so many users once."""
+        steps = 2 * users // USERS_A_STEP + 2
+        for _ in range(steps):
+            self._loop.run_until_complete(self.folder.step(self.session))
+
+    async def _apply(self, user_ids: Sequence[str], items: Hashes) -> None:
+        start = self.session.position
+        end = start + items.size
+        records = np.zeros(items.size, EVENT)
+        records["item"], records["rating"] = items.ravel(), 35_000
+        users = np.tile(np.arange(len(user_ids)), len(items))
+        batch = EventBatch(users, records, np.arange(start, end, dtype=np.uint64))
         part = ShardPart(list(user_ids), batch)
-        await self.applier._commit_part(self._session, 0, end, part, self._items)  # noqa: SLF001 - without the decoding
-        self._session.position = end
+        await self.applier._commit_part(self.session, 0, end, part, self._items)  # noqa: SLF001 - without the decoding
+        self.session.position = end
 
     def close(self) -> None:
         """Let go of the store."""

@@ -300,5 +300,3 @@ def test_store_that_is_away_is_asked_again_and_one_that_refuses_is_not(place, er
             return len(calls)
 
     assert asyncio.run(scenario()) == tries
-
-
