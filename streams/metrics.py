@@ -10,6 +10,7 @@ UNKNOWN_ITEMS = Counter(
     "streamrec_ratings_of_unknown_items", "Rating events applied whose item is not in the catalogue"
 )
 COMMIT_CONFLICTS = Counter("streamrec_commit_conflicts", "Ledgers read again because they changed before the commit")
+LEDGERS_FOLDED = Counter("streamrec_ledgers_folded", "Ledgers of idle users rewritten with less memory")
 APPLY_SECONDS = Histogram("streamrec_apply_seconds", "Time to apply one batch of ratings")
 
 ANSWERS = Counter("streamrec_answers", "Requests answered; code is `ok` or the error's", ["code"])

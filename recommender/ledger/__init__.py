@@ -1,6 +1,6 @@
 """The ledger: the only per-user state, and everything that is computed from it alone."""
 
-from recommender.ledger.fold import apply_event, mean_of_entries
+from recommender.ledger.fold import apply_event, compact, mean_of_entries
 from recommender.ledger.layout import (
     EMPTY_EMBEDDING,
     ENTRY,
@@ -19,6 +19,7 @@ __all__ = [
     "LastEvent",
     "Ledger",
     "apply_event",
+    "compact",
     "entries",
     "mean_of_entries",
     "pack",

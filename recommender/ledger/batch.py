@@ -4,7 +4,7 @@ Every user's events are applied in offset order; round j applies the j-th event 
 floating-point operations as :func:`recommender.ledger.fold.apply_event`, so both give the same bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,18 +15,19 @@ from recommender.ledger.fold import mean_of_entries
 from recommender.ledger.layout import (
     ENTRY,
     EVENT,
+    FIXED_BYTES,
     LAYOUT,
     PREFIX_BYTES,
-    TAIL_KEEP,
     TAIL_MAX,
     VERSION,
+    Ledger,
     Records,
-    check_version,
     entries,
-    fold_events,
+    fold_tail,
     header_dtype,
-    kept_in_tail,
+    most_in_tail,
     unpack,
+    window,
 )
 from schemas.codec import RATING_QUANTUM
 
@@ -131,8 +132,9 @@ def fold_batch(
     Raises:
         LedgerError: a stored value cannot be read.
     """
-    headers, tails, bases = _read(stored, first_revs, items)
-    applied = _find_first_occurrences(batch, tails)
+    new_events = np.bincount(batch.users, minlength=len(stored)).tolist()
+    headers, rewritten = _read(stored, new_events, first_revs, items)
+    applied = _find_first_occurrences(batch, stored, headers)
     users, records, offsets = batch.users[applied], batch.records[applied], batch.offsets[applied]
     order = np.argsort(users, kind="stable")
     users, records, offsets = users[order], records[order], offsets[order]
@@ -144,67 +146,121 @@ def fold_batch(
     headers["rev"][changed] += np.uint64(1)
     headers["t"][changed] += counts.astype(np.uint64)
     headers["unembedded"][changed] += np.add.reduceat(rows < 0, starts).astype(np.uint32) if len(starts) else 0
-    writes = []
-    for user, start, count in zip(changed.tolist(), starts.tolist(), counts.tolist(), strict=True):
-        added = records[start : start + count]
-        known = stored[user]
-        expected = known.value[:PREFIX_BYTES] if known is not None else b""
-        if known is not None and not known.is_whole:
-            writes.append(LedgerWrite(expected, True, headers[user].tobytes(), added.tobytes()))
-        else:
-            writes.append(LedgerWrite(expected, False, _whole(headers, user, tails, bases, added), b""))
+    ends = (starts + counts).tolist()
+    bodies = {}
+    for user, start, end in zip(changed.tolist(), starts.tolist(), ends, strict=True):
+        if user in rewritten:
+            base, tail = rewritten[user]
+            tail = np.concatenate([tail, records[start:end]])
+            base, tail = fold_tail(base, tail, int(headers["t"][user]))
+            headers["base"][user] = len(base)
+            bodies[user] = base.tobytes() + tail.tobytes()
+    writes = _writes(stored, headers, records, changed.tolist(), zip(starts.tolist(), ends, strict=True), bodies)
     return FoldedBatch(changed.tolist(), writes, applied)
 
 
+def _writes(
+    stored: Sequence[StoredLedger | None],
+    headers: Records,
+    records: Records,
+    changed: Sequence[int],
+    spans: Iterable[tuple[int, int]],
+    bodies: Mapping[int, bytes],
+) -> list[LedgerWrite]:
+    """Return the write of each changed user: ``bodies`` has what follows the header where that is new altogether."""
+    size, heads, events = headers.itemsize, headers.tobytes(), records.tobytes()
+    writes = []
+    for user, (start, end) in zip(changed, spans, strict=True):
+        head, added = heads[user * size : (user + 1) * size], events[start * EVENT.itemsize : end * EVENT.itemsize]
+        known = stored[user]
+        expected = known.value[:PREFIX_BYTES] if known is not None else b""
+        if user in bodies:
+            writes.append(LedgerWrite(expected, False, head + bodies[user], b""))
+        elif known is None or known.is_whole:
+            body = known.value[size:] if known is not None else b""
+            writes.append(LedgerWrite(expected, False, head + body + added, b""))
+        else:
+            writes.append(LedgerWrite(expected, True, head, added))
+    return writes
+
+
 def _read(
-    stored: Sequence[StoredLedger | None], first_revs: NDArray[np.uint64], items: EmbeddedItems
-) -> tuple[Records, list[Records], dict[int, Records]]:
+    stored: Sequence[StoredLedger | None],
+    new_events: Sequence[int],
+    first_revs: NDArray[np.uint64],
+    items: EmbeddedItems,
+) -> tuple[Records, dict[int, tuple[Records, Records]]]:
+    """Return the headers, and base and tail of those users whose entries or mean must be made anew."""
     dtype = header_dtype(items.dim)
     headers = np.zeros(len(stored), dtype)
     headers["version"], headers["layout"], headers["dim"] = VERSION, LAYOUT, items.dim
     headers["embedding"] = int.from_bytes(items.embedding_id, "little")
     headers["rev"] = first_revs
-    tails: list[Records] = []
-    bases: dict[int, Records] = {}
-    nothing = np.empty(0, EVENT)
-    for i, known in enumerate(stored):
-        if known is None:
-            tails.append(nothing)
-        elif not known.is_whole:
-            check_version(known.value)
-            headers[i] = np.frombuffer(known.value, dtype, 1)[0]
-            tails.append(np.frombuffer(known.value, EVENT, offset=dtype.itemsize))
-        else:
-            ledger = unpack(known.value)
-            headers["rev"][i], headers["t"][i] = ledger.rev, ledger.t
-            tails.append(ledger.tail)
-            bases[i] = ledger.base
-            if ledger.embedding_id == items.embedding_id and not ledger.unembedded:
-                headers["mean"][i] = ledger.mean
-            else:
-                rated = entries(ledger)
-                mean, unembedded = mean_of_entries(rated, ledger.t, items.rows(rated["item"]), items.vectors)
-                headers["mean"][i], headers["unembedded"][i] = mean, unembedded
-    return headers, tails, bases
+    kind = headers[:1].tobytes()[:4] if len(stored) else b""
+    values = {i: known.value for i, known in enumerate(stored) if known is not None}
+    current = [i for i, value in values.items() if value[:4] == kind and value[48:56] == items.embedding_id]
+    headers[current] = np.frombuffer(b"".join([values[i][: dtype.itemsize] for i in current]), dtype)
+    rewritten: dict[int, tuple[Records, Records]] = {}
+    for i in set(values) - set(current):
+        rewritten[i] = _remake(headers, i, unpack(values[i]), items)
+    nothing = (np.empty(0, ENTRY), np.empty(0, EVENT))
+    rewritten |= {i: nothing for i, new in enumerate(new_events) if i not in values and new > TAIL_MAX}
+    for i, base in zip(current, headers["base"][current].tolist(), strict=True):
+        known = stored[i]
+        tail_bytes = len(values[i]) - dtype.itemsize - base * ENTRY.itemsize
+        if (
+            known is None
+            or not known.is_whole
+            or 0 <= tail_bytes <= (most_in_tail(base) - new_events[i]) * EVENT.itemsize
+        ):
+            continue
+        ledger = unpack(values[i])
+        rewritten[i] = ledger.base, ledger.tail
+        if ledger.unembedded:
+            _remake(headers, i, ledger, items)
+    return headers, rewritten
 
 
-def _find_first_occurrences(batch: EventBatch, tails: list[Records]) -> NDArray[np.bool_]:
-    """Return which events are no repeat of an event id in their user's tail, the batch's own events included."""
+def _remake(headers: Records, user: int, ledger: Ledger, items: EmbeddedItems) -> tuple[Records, Records]:
+    """Make a header's mean from the entries; return base and tail."""
+    rated = entries(ledger)
+    mean, unembedded = mean_of_entries(rated, ledger.t, items.rows(rated["item"]), items.vectors)
+    headers["rev"][user], headers["t"][user] = ledger.rev, ledger.t
+    headers["mean"][user], headers["unembedded"][user] = mean, unembedded
+    return ledger.base, ledger.tail
+
+
+def _find_first_occurrences(
+    batch: EventBatch, stored: Sequence[StoredLedger | None], headers: Records
+) -> NDArray[np.bool_]:
+    """Return which events are no repeat of an event id in their user's window, the batch's own events included."""
     applied = np.ones(len(batch.users), np.bool_)
     if not batch.records["event"].any():
         return applied
     windows: dict[int, list[int]] = {}
+    ts = headers["t"].tolist()
     for i, (user, event) in enumerate(zip(batch.users.tolist(), batch.records["event"].tolist(), strict=True)):
-        window = windows.get(user)
-        if window is None:
-            window = windows[user] = tails[user]["event"].tolist()
-        if event and event in window:
+        known = windows.get(user)
+        if known is None:
+            known = windows[user] = _window_of(stored[user], ts[user])
+        if event and event in known:
             applied[i] = False
             continue
-        window.append(event)
-        if len(window) > TAIL_MAX:
-            del window[:-TAIL_KEEP]
+        known.append(event)
+        ts[user] += 1
+        del known[: -window(ts[user])]
     return applied
+
+
+def _window_of(known: StoredLedger | None, t: int) -> list[int]:
+    """Return the event ids that the next event may be a repeat of, oldest first."""
+    if known is None:
+        return []
+    start = FIXED_BYTES + 8 * int.from_bytes(known.value[2:4], "little")
+    if known.is_whole:
+        start += ENTRY.itemsize * int.from_bytes(known.value[4:8], "little")
+    ids: list[int] = np.frombuffer(known.value, EVENT, offset=start)["event"][-window(t) :].tolist()
+    return ids
 
 
 def _fold_means(
@@ -229,18 +285,3 @@ def _fold_means(
         means[live] = t / (t + 1) * means[live] + 1 / (t + 1) * r_x
         ts[live] += 1
     headers["mean"][changed] = means
-
-
-def _whole(
-    headers: Records,
-    user: int,
-    tails: list[Records],
-    bases: dict[int, Records],
-    added: Records,
-) -> bytes:
-    recent = np.concatenate([tails[user], added])
-    keep = kept_in_tail(len(tails[user]), len(added))
-    base = bases.get(user, np.empty(0, ENTRY))
-    base = fold_events(base, recent[: len(recent) - keep], int(headers["t"][user]) - len(recent))
-    headers["base"][user] = len(base)
-    return bytes(headers[user].tobytes() + base.tobytes() + recent[len(recent) - keep :].tobytes())

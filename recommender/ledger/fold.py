@@ -6,14 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.ledger.layout import (
+    ENTRY,
     EVENT,
     TAIL_KEEP,
-    TAIL_MAX,
     LastEvent,
     Ledger,
     Records,
     Vector,
     fold_events,
+    fold_tail,
+    window,
 )
 from recommender.profile import update_mean
 from schemas.codec import RATING_QUANTUM
@@ -24,8 +26,8 @@ def apply_event(ledger: Ledger, *, item: int, rating: int, event: int, at: LastE
 
     theta' = t/(t + 1) theta + 1/(t + 1) (r x),  t' = t + 1
 
-    A repeat of an event id that is still in the tail changes nothing. Source: the iterative mean of r x of the
-    content bandit (``docs/algorithms/iterative-mean.md``).
+    A repeat of an event id among the newest :func:`~recommender.ledger.layout.window` events changes nothing. Source:
+    the iterative mean of r x of the content bandit (``docs/algorithms/iterative-mean.md``).
 
     Args:
         ledger: the user's ledger, its mean made with the embedding that ``x`` is from.
@@ -35,14 +37,12 @@ def apply_event(ledger: Ledger, *, item: int, rating: int, event: int, at: LastE
         at: where the event lies in the log.
         x: the item's vector, shape [D]; None when it has none.
     """
-    if event and event in ledger.tail["event"]:
+    if event and event in ledger.tail["event"][-window(ledger.t) :]:
         return ledger
     r_x = np.zeros_like(ledger.mean) if x is None else rating / RATING_QUANTUM * x
-    base, tail = ledger.base, np.concatenate([ledger.tail, np.array([(item, rating, event)], EVENT)])
     t = ledger.t + 1
-    if len(tail) > TAIL_MAX:
-        base = fold_events(base, tail[:-TAIL_KEEP], t - len(tail))
-        tail = tail[-TAIL_KEEP:]
+    tail = np.concatenate([ledger.tail, np.array([(item, rating, event)], EVENT)])
+    base, tail = fold_tail(ledger.base, tail, t)
     return replace(
         ledger,
         rev=ledger.rev + 1,
@@ -53,6 +53,24 @@ def apply_event(ledger: Ledger, *, item: int, rating: int, event: int, at: LastE
         base=base,
         tail=tail,
     )
+
+
+def compact(ledger: Ledger) -> Ledger:
+    """Return the same ledger with fewer bytes, or itself.
+
+    All but the newest 32 events move to the entries where that is shorter: an event is 20 bytes, an entry 24, so it is
+    when items were rated again. An event that the next one may be a repeat of stays, if it has an id.
+    """
+    most = len(ledger.tail) - TAIL_KEEP
+    if most <= 0:
+        return ledger
+    out_of_window = max(0, len(ledger.tail) - window(ledger.t))
+    with_id = np.flatnonzero(ledger.tail["event"][out_of_window:most])
+    folded = out_of_window + int(with_id[0]) if len(with_id) else most
+    base = fold_events(ledger.base, ledger.tail[:folded], ledger.t - len(ledger.tail))
+    if (len(base) - len(ledger.base)) * ENTRY.itemsize >= folded * EVENT.itemsize:
+        return ledger
+    return replace(ledger, base=base, tail=ledger.tail[folded:])
 
 
 def mean_of_entries(

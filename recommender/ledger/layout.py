@@ -26,6 +26,7 @@ PREFIX_BYTES = 16
 FIXED_BYTES = 56
 TAIL_MAX = 64
 TAIL_KEEP = 32
+ENTRIES_AN_EVENT = 16
 EMPTY_EMBEDDING = bytes(8)
 _NO_OFFSET = 2**64 - 1
 
@@ -171,17 +172,29 @@ def fold_events(base: Records, events: Records, first_t: int) -> Records:
     """
     if not len(events):
         return base
-    added = np.empty(len(events), ENTRY)
-    added["item"], added["count"], added["rating_sum"] = events["item"], 1, events["rating"]
-    added["last_t"] = np.arange(first_t, first_t + len(events))
-    both = np.concatenate([base, added])
-    both = both[np.argsort(both["item"], kind="stable")]
-    starts = np.flatnonzero(np.concatenate([[True], both["item"][1:] != both["item"][:-1]]))
+    added = _as_entries(events, first_t)
+    at = np.searchsorted(base["item"], added["item"])
+    is_known = np.zeros(len(added), np.bool_)
+    inside = at < len(base)
+    is_known[inside] = base["item"][at[inside]] == added["item"][inside]
+    merged = np.insert(base, at[~is_known], added[~is_known])
+    old = (at + np.cumsum(~is_known))[is_known]
+    merged["count"][old] += added["count"][is_known]
+    merged["last_t"][old] = np.maximum(merged["last_t"][old], added["last_t"][is_known])
+    merged["rating_sum"][old] += added["rating_sum"][is_known]
+    return merged
+
+
+def _as_entries(events: Records, first_t: int) -> Records:
+    """Return one entry an item of events, sorted by item."""
+    order = np.argsort(events["item"], kind="stable")
+    items = events["item"][order]
+    starts = np.flatnonzero(np.concatenate([[True], items[1:] != items[:-1]]))
     merged = np.empty(len(starts), ENTRY)
-    merged["item"] = both["item"][starts]
-    merged["count"] = np.add.reduceat(both["count"], starts)
-    merged["last_t"] = np.maximum.reduceat(both["last_t"], starts)
-    merged["rating_sum"] = np.add.reduceat(both["rating_sum"], starts)
+    merged["item"] = items[starts]
+    merged["count"] = np.diff(np.append(starts, len(items)))
+    merged["last_t"] = first_t + np.maximum.reduceat(order, starts)
+    merged["rating_sum"] = np.add.reduceat(events["rating"][order], starts, dtype=np.int64)
     return merged
 
 
@@ -193,15 +206,42 @@ def entries(ledger: Ledger) -> Records:
     return fold_events(ledger.base, ledger.tail, ledger.t - len(ledger.tail))
 
 
-def kept_in_tail(tail: int, added: int) -> int:
-    """Return how many events stay in the tail when ``added`` come one by one to a tail of ``tail``.
+def window(t: int) -> int:
+    """Return how many of a user's newest events the next one may be a repeat of, after ``t`` events.
 
-    Whenever the tail passes 64 events, all but the newest 32 move to the base.
+    All of the first 64; with the 65th and every 33rd event after it, the window closes to 32. It depends on nothing but
+    ``t``, so the same events are found to be repeats whatever was folded when.
 
-    >>> kept_in_tail(0, 64), kept_in_tail(64, 1), kept_in_tail(0, 98)
-    (64, 32, 32)
+    >>> window(64), window(65), window(97), window(98)
+    (64, 32, 64, 32)
     """
-    total = tail + added
-    if total <= TAIL_MAX:
-        return total
-    return TAIL_KEEP + (total - TAIL_MAX - 1) % (TAIL_MAX - TAIL_KEEP + 1)
+    if t <= TAIL_MAX:
+        return t
+    return TAIL_KEEP + (t - TAIL_MAX - 1) % (TAIL_MAX - TAIL_KEEP + 1)
+
+
+def most_in_tail(base: int) -> int:
+    """Return how many events a tail may hold beside ``base`` entries before it is folded.
+
+    A fold writes every entry, so the more there are, the more events share one.
+
+    >>> most_in_tail(0), most_in_tail(1600)
+    (64, 164)
+    """
+    return TAIL_MAX + base // ENTRIES_AN_EVENT
+
+
+def fold_tail(base: Records, tail: Records, t: int) -> tuple[Records, Records]:
+    """Return base and tail after events came one by one: whenever the tail is too long, all but the window is folded.
+
+    Args:
+        base: :data:`ENTRY`, sorted by item.
+        tail: :data:`EVENT`, oldest first.
+        t: the user's t with all of them.
+    """
+    while (most := most_in_tail(len(base))) < len(tail):
+        later = len(tail) - most - 1
+        folded = most + 1 - window(t - later)
+        base = fold_events(base, tail[:folded], t - len(tail))
+        tail = tail[folded:]
+    return base, tail

@@ -25,6 +25,8 @@ BREAKER = Script("breaker")
 STATISTICS = Script("statistics")
 LOOK = Script("look")
 FLIP = Script("flip")
+SCAN = Script("scan")
+IDLE = Script("idle")
 
 
 def check_reply(reply: Sequence[Any]) -> Sequence[Any]:

@@ -9,12 +9,12 @@ import numpy as np
 from redis.asyncio import Redis
 
 from recommender.ledger.batch import EmbeddedItems, LedgerWrite, StoredLedger
-from recommender.ledger.layout import TAIL_MAX, Records, header_dtype
+from recommender.ledger.layout import ENTRIES_AN_EVENT, TAIL_KEEP, TAIL_MAX, Records, header_dtype
 from schemas.errors import StateMismatch
 from streams.store.calls import as_unavailable, call_script_async
 from streams.store.generations import Generation, scale_line
 from streams.store.keys import ShardKeys, forgotten_field, item_field, statistics_bucket
-from streams.store.scripts import ASSIGN, BREAKER, COMMIT, FORGET, READ, check_reply
+from streams.store.scripts import ASSIGN, BREAKER, COMMIT, FORGET, IDLE, READ, SCAN, check_reply
 
 DELTA = np.dtype([("item", "<u8"), ("count", "<i4"), ("rating_sum", "<i8")])
 """One item's change of statistics, as the delta stream packs it."""
@@ -23,6 +23,14 @@ DELTA_TOKEN_BYTES = 8
 """Each entry of the delta stream begins with random bytes: one of the same number from another history differs."""
 
 DELTAS_KEPT = 1024
+
+WHOLE_BYTES = 2048
+"""A shorter ledger is read and written whole, in an allocation of its size; to a longer one, events are appended."""
+
+_WHOLE = ord("W")
+
+READ_BYTES = 4 * 1024 * 1024
+"""Most bytes of ledgers that one call reads, and one commit writes, beyond the first ledger and the new events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,15 @@ class Watermark:
         """Return the watermark of a stored value."""
         next_offset, fence, owner, stamp_ms = value.decode().split(" ")
         return cls(int(next_offset), int(fence), owner, int(stamp_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class IdleLedger:
+    """A ledger that nobody touched for a while; ``is_loose`` when its allocation is far longer than the value."""
+
+    user_id: str
+    value: bytes
+    is_loose: bool
 
 
 class StateWriter:
@@ -134,7 +151,9 @@ class StateWriter:
     async def read(
         self, claim: Claim, user_ids: Sequence[str], new_events: Sequence[int], items: EmbeddedItems
     ) -> list[StoredLedger | None]:
-        """Return what is stored of users: header and tail, or the whole value when it will be rewritten.
+        """Return what is stored of the first users, at least one: as many as :data:`READ_BYTES` allow.
+
+        Each is header and tail, or the whole value when that will be rewritten.
 
         Raises:
             GenerationChanged: the generation was flipped.
@@ -145,7 +164,7 @@ class StateWriter:
     async def read_with_cuts(
         self, claim: Claim, user_ids: Sequence[str], new_events: Sequence[int], items: EmbeddedItems
     ) -> tuple[list[StoredLedger | None], dict[str, bytes]]:
-        """Return what is stored of users, and the cuts of those who were forgotten; see :meth:`read`.
+        """Return what is stored of the first users, and the cuts of those who were forgotten; see :meth:`read`.
 
         The cuts are not older than the ledgers: a forgetting between the two is found by the commit.
         """
@@ -154,10 +173,22 @@ class StateWriter:
             self._client,
             READ,
             [keys.live_generation, *map(keys.ledger, user_ids), keys.forgotten],
-            [keys.generation, items.dim, items.embedding_id, header_dtype(items.dim).itemsize, TAIL_MAX, *new_events],
+            [
+                keys.generation,
+                items.dim,
+                items.embedding_id,
+                header_dtype(items.dim).itemsize,
+                TAIL_MAX,
+                ENTRIES_AN_EVENT,
+                WHOLE_BYTES,
+                READ_BYTES,
+                *new_events,
+            ],
         )
-        *values, has_forgotten = check_reply(reply)
-        stored = [None if value is None else StoredLedger(value[1:], value[:1] == b"W") for value in values]
+        has_forgotten, kinds, *values = check_reply(reply)
+        stored = [
+            StoredLedger(value, kind == _WHOLE) if value else None for kind, value in zip(kinds, values, strict=True)
+        ]
         return stored, await self.cuts(claim, user_ids) if has_forgotten else {}
 
     async def cuts(self, claim: Claim, user_ids: Sequence[str]) -> dict[str, bytes]:
@@ -312,6 +343,54 @@ class StateWriter:
             ],
         )
         check_reply(reply)
+
+    async def scan_users(self, claim: Claim, cursor: int, count: int) -> tuple[int, list[str]]:
+        """Return the next cursor of a walk over a shard's users, 0 at its end, and some of them, perhaps none.
+
+        Args:
+            claim: the partition as taken.
+            cursor: 0, or what the step before returned.
+            count: about how many keys to look at.
+
+        Raises:
+            GenerationChanged: the generation was flipped.
+            StoreUnavailable: no answer; asking again is safe.
+        """
+        keys = claim.keys
+        reply = await call_script_async(
+            self._client, SCAN, [keys.live_generation], [keys.generation, cursor, keys.ledger_pattern(), count]
+        )
+        ((following, found),) = check_reply(reply)
+        return int(following), [keys.user_of(key.decode()) for key in found]
+
+    async def read_idle(
+        self, claim: Claim, user_ids: Sequence[str], idle_s: int, most_bytes: int
+    ) -> tuple[int, list[IdleLedger]]:
+        """Return how many of the users were looked at, at least one, and of these the ledgers that may be made smaller.
+
+        Args:
+            claim: the partition as taken.
+            user_ids: some users of the shard.
+            idle_s: how long nobody may have read or written a ledger.
+            most_bytes: bytes of ledgers to return, one ledger in any case.
+
+        Raises:
+            GenerationChanged: the generation was flipped.
+            StoreUnavailable: no answer; asking again is safe.
+        """
+        keys = claim.keys
+        reply = await call_script_async(
+            self._client,
+            IDLE,
+            [keys.live_generation, *map(keys.ledger, user_ids)],
+            [keys.generation, idle_s, TAIL_KEEP, most_bytes],
+        )
+        looked, *found = check_reply(reply)
+        places, are_loose, values = found[::3], found[1::3], found[2::3]
+        return looked, [
+            IdleLedger(user_ids[place], value, bool(is_loose))
+            for place, is_loose, value in zip(places, are_loose, values, strict=True)
+        ]
 
     async def watermark(self, claim: Claim) -> Watermark | None:
         """Return the partition's watermark as it stands; None when there is none."""

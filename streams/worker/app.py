@@ -26,6 +26,7 @@ from streams.store.clients import make_async_client
 from streams.store.writer import StateWriter
 from streams.worker.apply import Applied, BatchApplier
 from streams.worker.claim import Claimer
+from streams.worker.idle import IdleFolder
 from streams.worker.runner import PartitionRunner
 from streams.worker.session import Session
 from streams.worker.topic_guard import TopicGuard
@@ -156,7 +157,8 @@ class Worker:
             resumes=self._resumes,
             rebuilds=self._rebuilds,
         )
-        runner = PartitionRunner(claimer, applier, self._guard.confirm, _report_batch, self._fail)
+        folder = IdleFolder(writer, settings.fold_idle_s)
+        runner = PartitionRunner(claimer, applier, self._guard.confirm, _report_batch, self._fail, folder.step)
         app.transport = WorkerTransport(app.conf.broker_consumer, app, settings=settings, run_partition=runner.run)
         app.producer_transport = app.transport
         return app

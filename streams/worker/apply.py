@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import Self
 
 import numpy as np
 import structlog
@@ -51,6 +52,15 @@ class PartOutcome:
     repeats: int = 0
     unknown_items: int = 0
     conflicts: int = 0
+
+    def plus(self, other: Self) -> Self:
+        """Return what both did."""
+        return type(self)(
+            self.applied + other.applied,
+            self.repeats + other.repeats,
+            self.unknown_items + other.unknown_items,
+            self.conflicts + other.conflicts,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,23 +262,37 @@ class BatchApplier:
         if part is None:
             await self._commit_folded(session, shard, end, None, None)
             return PartOutcome()
+        done, reached = await self._commit_piece(session, shard, end, part, items)
+        while reached < end:
+            part = part.since(reached)
+            piece, reached = await self._commit_piece(session, shard, end, part, items)
+            done = done.plus(piece)
+        return done
+
+    async def _commit_piece(
+        self, session: Session, shard: int, end: int, part: ShardPart, items: EmbeddedItems
+    ) -> tuple[PartOutcome, int]:
+        """Commit as much of a part as one script may carry; return the watermark after it too."""
         for conflicts in range(MAX_REVISION_TRIES):
-            fresh, folded = await self._read_and_fold(session, shard, part, items)
+            fresh, folded, new = await self._read_and_fold(session, shard, end, part, items)
             try:
-                await self._commit_folded(session, shard, end, fresh, folded)
+                await self._commit_folded(session, shard, new, fresh, folded)
             except RevisionConflict as conflict:
                 log.info("commit.conflicts", partition=session.partition, shard=shard, users=len(conflict.indexes))
                 await asyncio.sleep(random.uniform(0, 0.01) * 2**conflicts)  # noqa: S311 - jitter
                 continue
             applied = fresh.events.records["item"][folded.applied]
-            repeats = len(part.events.users) - len(applied)
-            return PartOutcome(len(applied), repeats, self._count_unknown(applied), conflicts)
+            repeats = int((part.events.offsets < new).sum()) - len(applied)
+            return PartOutcome(len(applied), repeats, self._count_unknown(applied), conflicts), new
         raise OffsetMoved(f"ledgers of shard {shard} changed under {MAX_REVISION_TRIES} tries")
 
     async def _read_and_fold(
-        self, session: Session, shard: int, part: ShardPart, items: EmbeddedItems
-    ) -> tuple[ShardPart, FoldedBatch]:
-        """Return the part without redriven events applied before and events of forgotten users, and its fold."""
+        self, session: Session, shard: int, end: int, part: ShardPart, items: EmbeddedItems
+    ) -> tuple[ShardPart, FoldedBatch, int]:
+        """Return as much of the part as one script may carry, its fold, and the watermark after it.
+
+        Redriven events that were applied before and events of forgotten users are left out.
+        """
         claim = session.claims[shard]
         while True:
             try:
@@ -283,9 +307,11 @@ class BatchApplier:
             except StoreUnavailable as error:
                 log.warning("store.unavailable", partition=session.partition, shard=shard, error=str(error))
                 await asyncio.sleep(STORE_RETRY_S)
+        if len(stored) < len(part.user_ids):
+            part, end = part.before_user(len(stored))
         first_revs = np.frombuffer(secrets.token_bytes(4 * len(part.user_ids)), "<u4").astype(np.uint64)
         topic = hash_id(session.topic_id)
-        return part, fold_batch(part.events, stored, first_revs, topic, session.partition, items)
+        return part, fold_batch(part.events, stored, first_revs, topic, session.partition, items), end
 
     async def _commit_folded(
         self, session: Session, shard: int, new: int, part: ShardPart | None, folded: FoldedBatch | None

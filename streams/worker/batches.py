@@ -53,7 +53,7 @@ class DecodedEvent(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardPart:
-    """One shard's events of a cut: users in order of appearance, and the events as arrays.
+    """One shard's events of a cut: users in order of their first event, and the events as arrays.
 
     Attributes:
         user_ids: the users.
@@ -84,8 +84,19 @@ class ShardPart:
         left = np.flatnonzero(self.events.offsets >= lowest[self.events.users])
         return self if len(left) == len(self.events.users) else self._keep(left)
 
+    def before_user(self, user: int) -> tuple[Self, int]:
+        """Return what lies before the first event of a user given by number, other than 0, and that event's offset."""
+        offset = int(self.events.offsets[np.argmax(self.events.users == user)])
+        return self._keep(np.flatnonzero(self.events.offsets < offset)), offset
+
+    def since(self, offset: int) -> Self:
+        """Return the part without the events below an offset."""
+        return self._keep(np.flatnonzero(self.events.offsets >= offset))
+
     def _keep(self, left: np.ndarray) -> Self:
-        users, renumbered = np.unique(self.events.users[left], return_inverse=True)
+        found, firsts, inverse = np.unique(self.events.users[left], return_index=True, return_inverse=True)
+        order = np.argsort(firsts)
+        users, renumbered = found[order], np.argsort(order)[inverse]
         places = {old: new for new, old in enumerate(left.tolist())}
         return type(self)(
             [self.user_ids[user] for user in users.tolist()],

@@ -16,6 +16,7 @@ from streams.worker.session import Session
 log = structlog.get_logger(__name__)
 
 MAX_RECORDS = 2048
+BUSY_RECORDS = MAX_RECORDS // 4
 FETCH_WAIT_S = 0.5
 RETRY_S = 0.5
 END_TIMEOUT_S = 5.0
@@ -52,6 +53,7 @@ class PartitionRunner:
         confirm_topic: returns when the topic still had this id at this time on the monotonic clock.
         on_batch: told what each batch did and how long it took, in seconds.
         on_failure: told what must end the worker.
+        when_quiet: work for when the end of the log was reached or a batch was small; brief, and often called.
     """
 
     def __init__(
@@ -61,12 +63,14 @@ class PartitionRunner:
         confirm_topic: Callable[[str, float], Awaitable[None]],
         on_batch: Callable[[Session, Applied, float], None],
         on_failure: Callable[[BaseException], None],
+        when_quiet: Callable[[Session], Awaitable[None]] | None = None,
     ) -> None:
         self._claimer = claimer
         self._applier = applier
         self._confirm_topic = confirm_topic
         self._on_batch = on_batch
         self._on_failure = on_failure
+        self._when_quiet = when_quiet
         self._fenced: dict[int, int] = {}
 
     async def run(self, source: FetchedLog) -> None:
@@ -118,9 +122,12 @@ class PartitionRunner:
                 done = await self._applier.apply(session, records)
                 self._fenced.pop(source.partition, None)
                 self._on_batch(session, done, time.perf_counter() - began)
+                is_quiet = len(records) < BUSY_RECORDS
             else:
-                await self._move_when_idle(session, source)
+                is_quiet = await self._move_when_idle(session, source)
             source.applied = session.position
+            if is_quiet and self._when_quiet is not None:
+                await self._when_quiet(session)
 
     async def _confirm(self, session: Session) -> None:
         """Return once the topic is known to be the session's, however long the broker is away."""
@@ -134,16 +141,18 @@ class PartitionRunner:
             else:
                 return
 
-    async def _move_when_idle(self, session: Session, source: FetchedLog) -> None:
-        """Follow the log over holes, and say that its end was reached."""
+    async def _move_when_idle(self, session: Session, source: FetchedLog) -> bool:
+        """Follow the log over holes, and say that its end was reached; return whether it moved or was there."""
         try:
             async with asyncio.timeout(END_TIMEOUT_S):
                 position, end = await source.position(), await source.end()
         except (KafkaError, TimeoutError):
-            return
+            return False
         if position > session.position or position >= end:
             await self._applier.move(session, position)
             self._fenced.pop(source.partition, None)
+            return True
+        return False
 
     async def _give_up(self, source: FetchedLog, error: Fenced) -> None:
         times = self._fenced[source.partition] = self._fenced.get(source.partition, 0) + 1

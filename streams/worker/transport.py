@@ -28,7 +28,28 @@ REACH_TIMEOUT_S = 5.0
 FETCH_WAIT_S = 0.5
 CLAIM_POLL_S = 0.05
 
+FETCHED_BYTES = 64 * 1024 * 1024
+"""Most bytes of fetched records, as they lie in the log, that wait for the runners of a worker's partitions."""
+
+RESPONSE_BYTES = 4 * 1024 * 1024
+"""Most bytes of one response; Tansu knows no other bound and has it for each partition."""
+
+FETCHED_BYTES_A_PARTITION = 1024 * 1024
+LEAST_BYTES_A_PARTITION = 64 * 1024
+
 RunPartition = Callable[["PartitionLog"], Coroutine[Any, Any, None]]
+
+
+def bytes_a_partition(partitions: int) -> int:
+    """Return how many bytes one fetch may bring of each of so many partitions.
+
+    The fetcher asks for more of a partition only when what it holds of it is taken, so this, times the partitions, is
+    what can wait. The broker sends a first batch of records that is larger all the same.
+
+    >>> bytes_a_partition(4), bytes_a_partition(256), bytes_a_partition(100_000)
+    (1048576, 262144, 65536)
+    """
+    return max(LEAST_BYTES_A_PARTITION, min(FETCHED_BYTES_A_PARTITION, FETCHED_BYTES // max(1, partitions)))
 
 
 class PartitionLog:
@@ -132,6 +153,15 @@ class WorkerConsumerThread(driver.AIOKafkaConsumerThread):
             found = await fetcher.fetched_records([tp], timeout=timeout_s, max_records=max_records)
         return found.get(tp, ())
 
+    async def share_fetches(self, partitions: int) -> None:
+        """Let so many partitions share what may be fetched and not yet applied."""
+
+        async def share() -> None:
+            # The fetcher reads it for each request, and aiokafka has no public way to change it.
+            self.client._fetcher._max_partition_fetch_bytes = bytes_a_partition(partitions)  # noqa: SLF001
+
+        await self.run(share())
+
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf, settings = self.app.conf, transport.settings
         self._assignor = RoundRobinPartitionAssignor
@@ -144,7 +174,8 @@ class WorkerConsumerThread(driver.AIOKafkaConsumerThread):
             auto_offset_reset="none",
             isolation_level="read_committed",
             max_poll_interval_ms=24 * 60 * 60 * 1000,
-            max_partition_fetch_bytes=1024 * 1024,
+            max_partition_fetch_bytes=FETCHED_BYTES_A_PARTITION,
+            fetch_max_bytes=RESPONSE_BYTES,
             fetch_max_wait_ms=settings.fetch_wait_ms,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(settings.session_timeout_s * 1000),
@@ -173,6 +204,7 @@ class WorkerConsumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """Start the runners of what is assigned; each seeks to its watermark itself."""
+        await self._thread.share_fetches(len(self.assignment()))
         for tp in self.assignment():
             if tp not in self._runners:
                 self._logs[tp] = PartitionLog(self._thread, tp)

@@ -1,23 +1,34 @@
 #!lua flags=no-writes
--- Reads what a batch will change of each user: header and tail, or the whole value when it will be rewritten.
--- KEYS: live generation, then one ledger a user, then the cuts of forgotten users; whether there are any comes last
--- ARGV: generation, D, embedding id, header bytes, most events a tail may hold, then the number of new events a user
+-- Reads what a batch will change of each user: header and newest events, or the whole value when it will be rewritten.
+-- Stops before a user with whom the values read would pass a number of bytes, though not before the first.
+-- KEYS: live generation, then one ledger a user, then the cuts of forgotten users
+-- ARGV: generation, D, embedding id, header bytes, most events a tail may hold beside no entries, entries that allow it
+--       one more, length below which a value is read whole, most bytes, then the number of new events a user
+-- Gives: OK, whether there are cuts, a letter a user: P header and newest events, W whole value, - nothing; the values
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'GEN'} end
-local dim, embedding, size, most = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local found = {'OK'}
+local dim, embedding, size, most, step = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local whole, left = math.max(tonumber(ARGV[7]), size), tonumber(ARGV[8])
+local kinds, found = {}, {'OK', redis.call('EXISTS', KEYS[#KEYS]), ''}
 for i = 2, #KEYS - 1 do
-  local head = redis.call('GETRANGE', KEYS[i], 0, size - 1)
-  if head == '' then
-    found[i] = false
-  else
-    local _, _, d, base = struct.unpack('<BBHI4', head)
-    local value = nil
-    if d == dim and string.sub(head, 49, 56) == embedding then
-      local tail = redis.call('GETRANGE', KEYS[i], size + 24 * base, -1)
-      if #tail / 20 + tonumber(ARGV[4 + i]) <= most then value = 'P' .. head .. tail end
+  local kind, value = '-', redis.call('GETRANGE', KEYS[i], 0, whole - 1)
+  if #value == whole then
+    local _, _, d, base = struct.unpack('<BBHI4', value)
+    local length, first = redis.call('STRLEN', KEYS[i]), size + 24 * base
+    if d == dim and string.sub(value, 49, 56) == embedding
+        and (length - first) / 20 + tonumber(ARGV[7 + i]) <= most + math.floor(base / step) then
+      kind = 'P'
+      value = string.sub(value, 1, size) .. redis.call('GETRANGE', KEYS[i], math.max(first, length - 20 * most), -1)
+    else
+      kind = 'W'
+      if i > 2 and length > left then break end
+      value = redis.call('GET', KEYS[i])
     end
-    found[i] = value or 'W' .. redis.call('GET', KEYS[i])
+  elseif #value > 0 then
+    kind = 'W'
   end
+  left = left - #value
+  if left < 0 and i > 2 then break end
+  kinds[i - 1], found[i + 2] = kind, value
 end
-found[#KEYS] = redis.call('EXISTS', KEYS[#KEYS])
+found[3] = table.concat(kinds)
 return found

@@ -1,5 +1,6 @@
 """The batch fold gives what the fold of one event gives, however the events are cut into batches."""
 
+from collections.abc import Collection
 from itertools import pairwise
 
 import numpy as np
@@ -7,24 +8,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recommender.ledger import EVENT, LastEvent, Ledger, apply_event, pack, unpack
+from recommender.ledger import ENTRY, EVENT, LastEvent, Ledger, apply_event, compact, entries, pack, unpack
 from recommender.ledger.batch import EmbeddedItems, EventBatch, LedgerWrite, StoredLedger, fold_batch
-from recommender.ledger.layout import FIXED_BYTES, PREFIX_BYTES, header_dtype
+from recommender.ledger.layout import FIXED_BYTES, PREFIX_BYTES, header_dtype, window
 
 TOPIC, PARTITION = 77, 3
 DIM = 3
-ITEMS = EmbeddedItems(b"abcdefgh", np.arange(10, 20, dtype=np.uint64), np.random.default_rng(1).normal(size=(10, DIM)))
+ITEMS = EmbeddedItems(b"abcdefgh", np.arange(10, 70, dtype=np.uint64), np.random.default_rng(1).normal(size=(60, DIM)))
 
 
-def read(value: bytes | None, new_events: int, items: EmbeddedItems = ITEMS) -> StoredLedger | None:
+def read(
+    value: bytes | None, new_events: int, items: EmbeddedItems = ITEMS, whole_bytes: int = 0
+) -> StoredLedger | None:
     """What the read script returns of a stored value."""
     if value is None:
         return None
     ledger = unpack(value)
-    if ledger.embedding_id != items.embedding_id or len(ledger.tail) + new_events > 64:
+    is_due = len(ledger.tail) + new_events > 64 + len(ledger.base) // 16
+    if len(value) < whole_bytes or ledger.embedding_id != items.embedding_id or is_due:
         return StoredLedger(value, is_whole=True)
     size = header_dtype(items.dim).itemsize
-    return StoredLedger(value[:size] + value[size + 24 * len(ledger.base) :], is_whole=False)
+    return StoredLedger(value[:size] + value[max(size + 24 * len(ledger.base), len(value) - 20 * 64) :], is_whole=False)
 
 
 def write(value: bytes | None, change: LedgerWrite) -> bytes:
@@ -35,20 +39,25 @@ def write(value: bytes | None, change: LedgerWrite) -> bytes:
     return change.head + value[len(change.head) :] + change.tail
 
 
-def fold_in_batches(events, cuts, items: EmbeddedItems = ITEMS, users: int = 3) -> list[bytes | None]:
+def fold_in_batches(
+    events, cuts, items: EmbeddedItems = ITEMS, users: int = 3, whole_bytes: int = 0, idle: Collection[int] = ()
+) -> list[bytes | None]:
+    """Fold events cut into batches; after a batch whose number is in ``idle``, every ledger is made smaller."""
     stored: list[bytes | None] = [None] * users
     bounds = sorted({0, len(events), *(cut % (len(events) + 1) for cut in cuts)})
-    for start, end in pairwise(bounds):
+    for number, (start, end) in enumerate(pairwise(bounds)):
         part = events[start:end]
         batch = EventBatch(
             np.array([user for user, *_ in part], np.int64),
             np.array([tuple(event) for _, *event in part], EVENT),
             np.arange(start, end, dtype=np.uint64),
         )
-        found = [read(stored[u], int((batch.users == u).sum()), items) for u in range(users)]
+        found = [read(stored[u], int((batch.users == u).sum()), items, whole_bytes) for u in range(users)]
         folded = fold_batch(batch, found, np.zeros(users, np.uint64), TOPIC, PARTITION, items)
         for user, change in zip(folded.users, folded.writes, strict=True):
             stored[user] = write(stored[user], change)
+        if number in idle:
+            stored = [value and pack(compact(unpack(value))) for value in stored]
     return stored
 
 
@@ -68,14 +77,15 @@ def fold_one_by_one(events, items: EmbeddedItems = ITEMS, users: int = 3) -> lis
 
 
 EVENTS = st.lists(
-    st.tuples(st.integers(0, 2), st.integers(10, 19), st.integers(5000, 50000), st.integers(0, 40)), max_size=250
+    st.tuples(st.integers(0, 2), st.integers(10, 69), st.integers(5000, 50000), st.integers(0, 40)), max_size=250
 )
 
 
 @settings(max_examples=60, deadline=None)
-@given(EVENTS, st.lists(st.integers(0, 250), max_size=12))
-def test_any_cut_into_batches_gives_the_bytes_of_one_event_at_a_time(events, cuts):
-    for value, ledger in zip(fold_in_batches(events, cuts), fold_one_by_one(events), strict=True):
+@given(EVENTS, st.lists(st.integers(0, 250), max_size=12), st.sampled_from([0, 900, 10_000]))
+def test_any_cut_into_batches_and_any_reading_gives_the_bytes_of_one_event_at_a_time(events, cuts, whole_bytes):
+    folded = fold_in_batches(events, cuts, whole_bytes=whole_bytes)
+    for value, ledger in zip(folded, fold_one_by_one(events), strict=True):
         if ledger.t == 0:
             assert value is None
             continue
@@ -84,6 +94,47 @@ def test_any_cut_into_batches_gives_the_bytes_of_one_event_at_a_time(events, cut
         np.testing.assert_array_equal(found.mean, ledger.mean)
         np.testing.assert_array_equal(found.base, ledger.base)
         np.testing.assert_array_equal(found.tail, ledger.tail)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.just(0), st.integers(10, 14), st.just(30000), st.integers(0, 90)), min_size=50, max_size=300),
+    st.lists(st.integers(0, 300), max_size=12),
+    st.sets(st.integers(0, 12)),
+)
+def test_folding_between_batches_changes_no_count_and_finds_the_same_repeats(events, cuts, idle):
+    plain = unpack(fold_in_batches(events, cuts, users=1)[0])
+    folded = unpack(fold_in_batches(events, cuts, users=1, idle=idle)[0])
+    assert (folded.t, folded.last) == (plain.t, plain.last)
+    np.testing.assert_array_equal(entries(folded), entries(plain))
+    np.testing.assert_array_equal(folded.mean, plain.mean)
+    np.testing.assert_array_equal(folded.tail[-32:], plain.tail[-32:])
+
+
+@pytest.mark.parametrize("cuts", [[], [66], [40, 70], list(range(100))])
+@pytest.mark.parametrize(("first", "again", "t"), [(0, 63, 99), (0, 64, 99), (0, 65, 100), (40, 64, 99), (30, 65, 100)])
+def test_repeat_is_one_within_the_window_only_however_the_events_are_cut(first, again, t, cuts):
+    events = [(0, 10 + n % 40, 30000, 7 if n in {first, again} else 0) for n in range(100)]
+    assert unpack(fold_in_batches(events, cuts, users=1)[0]).t == t
+    assert fold_one_by_one(events, users=1)[0].t == t
+
+
+@pytest.mark.parametrize(("distance", "is_repeat"), [(40, True), (41, False), (90, False)])
+@pytest.mark.parametrize("whole_bytes", [0, 100_000])
+def test_repeat_in_a_long_tail_is_one_within_the_window_only(distance, is_repeat, whole_bytes):
+    base = np.zeros(1600, ENTRY)
+    base["item"], base["count"] = np.arange(1000, 2600), 1
+    base["count"][0] = 65 + 33 * 60 + 8 - 100 - 1599
+    tail = np.array([(10, 30000, 7 * (n == 100 - distance)) for n in range(100)], EVENT)
+    t = int(base["count"].sum()) + 100
+    assert window(t) == 40
+    ledger = Ledger(1, t, LastEvent(TOPIC, 0, 0), ITEMS.embedding_id, 0, np.zeros(DIM), base, tail)
+    batch = EventBatch(np.zeros(1, np.int64), np.array([(10, 50000, 7)], EVENT), np.array([9], np.uint64))
+    found = [read(pack(ledger), 1, whole_bytes=whole_bytes)]
+    folded = fold_batch(batch, found, np.zeros(1, np.uint64), TOPIC, PARTITION, ITEMS)
+    assert folded.applied.tolist() == [not is_repeat]
+    one = apply_event(ledger, item=10, rating=50000, event=7, at=LastEvent(TOPIC, 0, 9), x=None)
+    assert (one is ledger) == is_repeat
 
 
 def test_items_without_a_vector_are_counted_until_the_ledger_is_rewritten():

@@ -1,8 +1,9 @@
 """One event into a ledger."""
 
 import numpy as np
+import pytest
 
-from recommender.ledger import LastEvent, Ledger, apply_event, entries, mean_of_entries
+from recommender.ledger import LastEvent, Ledger, apply_event, compact, entries, mean_of_entries
 
 AT = LastEvent(1, 0, 0)
 
@@ -67,3 +68,21 @@ def test_mean_recomputed_from_entries_equals_the_iterative_one():
     mean, unembedded = mean_of_entries(rated, ledger.t, rated["item"].astype(np.int64), vectors)
     np.testing.assert_allclose(mean, ledger.mean, atol=1e-12)
     assert unembedded == 0
+
+
+def test_compact_merges_what_was_rated_again_and_keeps_the_newest_32():
+    ledger = Ledger.empty(0)
+    for n in range(40):
+        ledger = apply_event(ledger, item=5, rating=10000 * (n + 1), event=0, at=LastEvent(0, 0, n), x=None)
+    small = compact(ledger)
+    assert small.base.tolist() == [(5, 8, 7, 360000)]
+    assert small.tail.tolist() == ledger.tail[8:].tolist()
+    assert (small.t, small.rev) == (40, ledger.rev)
+
+
+@pytest.mark.parametrize(("rated", "with_id"), [(range(40), None), ([5] * 32, None), ([5] * 40, 0), ([5] * 40, 1)])
+def test_compact_leaves_alone_what_would_not_shrink_or_may_be_repeated(rated, with_id):
+    ledger = Ledger.empty(0)
+    for n, item in enumerate(rated):
+        ledger = apply_event(ledger, item=item, rating=1, event=n == with_id, at=LastEvent(0, 0, n), x=None)
+    assert compact(ledger) is ledger

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recommender.ledger import ENTRY, EVENT, LastEvent, Ledger, entries, pack, unpack
-from recommender.ledger.layout import FIXED_BYTES, fold_events, header_dtype, kept_in_tail
+from recommender.ledger.layout import FIXED_BYTES, fold_events, fold_tail, header_dtype, window
 from schemas.errors import LedgerError
 
 
@@ -74,10 +74,21 @@ def test_fold_of_no_events_returns_the_base():
     assert fold_events(base, np.empty(0, EVENT), 4) is base
 
 
-def test_tail_never_passes_64_and_keeps_at_least_32():
-    tail = 0
-    for added in range(300):
-        tail = kept_in_tail(tail, 1)
-        assert tail <= 64
-        assert tail == kept_in_tail(0, added + 1)
-        assert added < 32 or tail >= 32
+def test_window_is_32_to_64_of_the_newest_events():
+    assert [window(t) for t in (0, 1, 64, 65, 66, 97, 98, 130, 131)] == [0, 1, 64, 32, 33, 64, 32, 64, 32]
+
+
+@pytest.mark.parametrize("entries", [0, 3200])
+def test_tail_is_folded_to_the_window_when_it_is_too_long(entries):
+    base = np.zeros(entries, ENTRY)
+    base["item"] = np.arange(1000, 1000 + entries)
+    tail = np.zeros(0, EVENT)
+    lengths = []
+    for t in range(1, 700):
+        tail = np.concatenate([tail, np.array([(5, 30000, 0)], EVENT)])
+        grown, (base, tail) = len(tail), fold_tail(base, tail, t)
+        lengths.append(grown)
+        if len(tail) < grown:
+            assert grown == 64 + entries // 16 + 1
+            assert len(tail) == window(t)
+    assert max(lengths) == 65 + entries // 16

@@ -92,6 +92,27 @@ def test_state_of_two_shards_is_written_and_read(cluster_url, make_settings, mon
     assert (found.users, found.events) == (2, 2)
 
 
+def test_users_of_each_shard_are_walked_over_and_looked_at(cluster_url, make_settings):
+    settings = make_settings(redis_url=cluster_url, shards=2)
+
+    async def scenario():
+        await rate_once_in_each_shard(settings)
+        client = make_async_client(settings)
+        writer = StateWriter(client, settings.namespace, 2, settings.state_scale)
+        found = []
+        for shard in (0, 1):
+            claim, _ = await writer.assign(shard, "T", 0, "me", 0)
+            cursor, users = await writer.scan_users(claim, 0, 1000)
+            while cursor:
+                cursor, more = await writer.scan_users(claim, cursor, 1000)
+                users += more
+            found.append((users, await writer.read_idle(claim, users, 0, 1000)))
+        await client.aclose()
+        return found
+
+    assert asyncio.run(scenario()) == [(["u1"], (1, [])), (["u2"], (1, []))]
+
+
 @pytest.mark.parametrize("kind", ["blocking", "async"])
 def test_cluster_clients_never_send_a_call_twice(cluster_url, make_settings, kind):
     settings = make_settings(redis_url=cluster_url)

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from recommender.ledger import EVENT, unpack
+from recommender.ledger import EVENT, LastEvent, Ledger, apply_event, unpack
 from recommender.ledger.batch import EmbeddedItems, EventBatch, fold_batch
 from schemas.errors import (
     Fenced,
@@ -323,3 +323,62 @@ def test_without_a_guard_the_state_goes_wrong(guard, writer_of):
 
 def test_watermark_is_read_as_it_is_written():
     assert Watermark.parse(b"12 3 me 99") == Watermark(12, 3, "me", 99)
+
+
+@pytest.mark.parametrize("whole_bytes", [0, 700, 2048, 1_000_000])
+def test_ledger_read_whole_or_appended_to_is_the_fold_of_its_events(writer_of, monkeypatch, whole_bytes):
+    monkeypatch.setattr(module, "WHOLE_BYTES", whole_bytes)
+    draws = np.random.default_rng(5)
+    items = draws.integers(1, 150, 400).tolist()
+
+    async def scenario():
+        async with writer_of() as (writer, client):
+            claim, _ = await writer.assign(0, TOPIC, 0, "me", 0)
+            done = 0
+            while done < len(items):
+                end = min(len(items), done + int(draws.integers(1, 8)))
+                records = np.array([(item, 30000, 0) for item in items[done:end]], EVENT)
+                batch = EventBatch(np.zeros(end - done, np.int64), records, np.arange(done, end, dtype=np.uint64))
+                stored = await writer.read(claim, ["u"], [end - done], NO_ITEMS)
+                folded = fold_batch(batch, stored, np.zeros(1, np.uint64), 1, 0, NO_ITEMS)
+                await writer.commit(claim, done, end, ["u"], folded.writes)
+                done = end
+            return unpack(await client.get(claim.keys.ledger("u")))
+
+    ledger = Ledger.empty(0)
+    for offset, item in enumerate(items):
+        ledger = apply_event(ledger, item=item, rating=30000, event=0, at=LastEvent(1, 0, offset), x=None)
+    found = asyncio.run(scenario())
+    assert (found.t, found.last, found.unembedded) == (400, ledger.last, 400)
+    np.testing.assert_array_equal(found.base, ledger.base)
+    np.testing.assert_array_equal(found.tail, ledger.tail)
+
+
+def test_small_ledger_is_written_in_an_allocation_of_its_size(writer_of):
+    async def scenario():
+        async with writer_of() as (writer, client):
+            claim, start = await writer.assign(0, TOPIC, 0, "me", 0)
+            for offset in range(20):
+                await apply(writer, claim, offset, ["u"])
+            key = claim.keys.ledger("u")
+            return start, await client.memory_usage(key), len(key) + await client.strlen(key)
+
+    start, usage, length = asyncio.run(scenario())
+    assert start == 0
+    assert usage <= 1.25 * length + 64
+
+
+def test_read_stops_before_the_bytes_pass_the_bound_but_not_before_the_first(writer_of, monkeypatch):
+    monkeypatch.setattr(module, "READ_BYTES", 200)
+
+    async def scenario():
+        async with writer_of() as (writer, _):
+            claim, _ = await writer.assign(0, TOPIC, 0, "me", 0)
+            await apply(writer, claim, 0, ["u", "v", "w"])
+            users = ["new", "u", "v", "w"]
+            one_each = [len(await writer.read(claim, users[n:], [1] * (4 - n), NO_ITEMS)) for n in range(4)]
+            monkeypatch.setattr(module, "READ_BYTES", 10)
+            return one_each, len(await writer.read(claim, ["u", "v"], [1, 1], NO_ITEMS))
+
+    # A ledger of one event and no mean is 56 + 20 bytes, so two of them fit into 200.
+    assert asyncio.run(scenario()) == ([3, 2, 2, 1], 1)

@@ -11,7 +11,7 @@ import structlog
 from aiokafka.errors import NoOffsetForPartitionError
 from redis import exceptions
 
-from recommender.ledger import entries, unpack
+from recommender.ledger import LastEvent, Ledger, apply_event, entries, pack, unpack
 from recommender.ledger.batch import EmbeddedItems
 from schemas.codec import RatingDecoder
 from schemas.errors import (
@@ -24,6 +24,7 @@ from schemas.errors import (
     StoreUnavailable,
     TopicReplaced,
 )
+from streams.store import writer as writer_module
 from streams.store.clients import make_async_client
 from streams.store.keys import ShardKeys
 from streams.store.writer import StateWriter
@@ -729,3 +730,68 @@ def test_user_in_two_partitions_is_counted_exactly(bench):
     totals, conflicts = asyncio.run(scenario())
     assert totals == [20, 20, 20]
     assert conflicts > 0
+
+
+def test_quiet_work_runs_at_the_end_of_the_log_and_after_small_batches_only(bench, monkeypatch):
+    monkeypatch.setattr(runner_module, "BUSY_RECORDS", 3)
+
+    async def scenario():
+        async with bench() as seen:
+            fetched, quiet = [], []
+            log = MemoryLog()
+            fetch = log.fetch
+
+            async def note_fetch(*arguments):
+                found = await fetch(*arguments)
+                fetched.append(len(found))
+                return found
+
+            async def note_quiet(session):
+                quiet.append((fetched[-1], session.position, session.next_offsets[0]))
+
+            log.fetch, seen.runner._when_quiet = note_fetch, note_quiet
+            log.add(*(rating(offset) for offset in range(4)))
+            await run_until(seen, log, lambda: len(quiet) >= 2)
+            log.add(rating(4))
+            await run_until(seen, log, lambda: quiet[-1] == (0, 5, 5))
+            assert not seen.failures
+            return sorted(set(quiet))
+
+    assert asyncio.run(scenario()) == [(0, 4, 4), (0, 5, 5), (1, 5, 5)]
+
+
+def test_large_ledgers_of_one_batch_are_read_and_written_a_bounded_number_at_a_time(bench, monkeypatch):
+    monkeypatch.setattr(writer_module, "READ_BYTES", 10_000)
+    large = Ledger.empty(0)
+    for n in range(230):
+        large = apply_event(large, item=n, rating=1, event=0, at=LastEvent(1, 0, n), x=None)
+    value = pack(large)
+
+    async def scenario():
+        async with bench() as seen:
+            log = MemoryLog()
+            users = [f"u{n}" for n in range(8)]
+            for user in users:
+                await seen.client.set(seen.keys.ledger(user), value)
+            for n in range(80):
+                log.add(*(rating(len(log.records) + i, user, f"i{n}") for i, user in enumerate(users)))
+            commits = []
+            commit = seen.writer.commit
+
+            async def note(claim, expected, new, user_ids=(), writes=(), *rest):
+                commits.append((expected, new, sum(len(write.head) for write in writes)))
+                await commit(claim, expected, new, user_ids, writes, *rest)
+
+            seen.writer.commit = note
+            await run_until(seen, log, lambda: sum(done.records for done in seen.batches) == 640)
+            assert not seen.failures
+            found = [unpack(await seen.client.get(seen.keys.ledger(user))) for user in users]
+            return len(seen.batches), [each for each in commits if each[2]], found
+
+    batches, commits, ledgers = asyncio.run(scenario())
+    assert batches == 1
+    assert len(commits) >= 4
+    assert max(size for _, _, size in commits) < 10_000 + 2 * 80 * 24
+    assert [expected for expected, _, _ in commits] == [0, *(new for _, new, _ in commits[:-1])]
+    assert [ledger.t for ledger in ledgers] == [310] * 8
+    assert all(len(entries(ledger)) == 310 for ledger in ledgers)
