@@ -66,7 +66,7 @@ class Hand:
         self.keys = ShardKeys(namespace, 0)
         self._loop = loop
         self._client = make_async_client(self.settings)
-        writer = StateWriter(self._client, namespace, 1, self.settings.state_scale)
+        writer = StateWriter(self._client, namespace, 1, self.settings.rating_scale)
         self._items = items
         self.folder = IdleFolder(writer, 0, itertools.count(1.0).__next__)
         self.applier = BatchApplier(writer, RatingDecoder(0.5, 5), _no_letters, lambda: items, _count_none)

@@ -92,9 +92,9 @@ async def _repeat(writer: StateWriter, session: Session, batches: list[Calls], p
 async def _run(settings: Settings, items: EmbeddedItems, topic_id: str, log: list[list[LoggedRecord]]) -> None:
     client = make_async_client(settings)
     try:
-        noting = NotingWriter(client, f"{settings.namespace}-noted", 1, settings.state_scale)
+        noting = NotingWriter(client, f"{settings.namespace}-noted", 1, settings.rating_scale)
         batches = await _note(noting, settings, items, topic_id, log)
-        writer = StateWriter(client, settings.namespace, 1, settings.state_scale)
+        writer = StateWriter(client, settings.namespace, 1, settings.rating_scale)
         sessions = [await _claim(writer, topic_id, partition) for partition in range(len(log))]
         progress = Progress(sum(map(len, log)))
         await asyncio.gather(

@@ -98,7 +98,7 @@ def test_users_of_each_shard_are_walked_over_and_looked_at(cluster_url, make_set
     async def scenario():
         await rate_once_in_each_shard(settings)
         client = make_async_client(settings)
-        writer = StateWriter(client, settings.namespace, 2, settings.state_scale)
+        writer = StateWriter(client, settings.namespace, 2, settings.rating_scale)
         found = []
         for shard in (0, 1):
             claim, _ = await writer.assign(shard, "T", 0, "me", 0)
