@@ -9,12 +9,12 @@ from pathlib import Path
 from tests.faults import report
 from tests.faults.mutations import MUTATIONS
 from tests.faults.rows import chosen_rows
-from tests.faults.suite import kafka_home, run_mutations, run_rows
+from tests.faults.suite import kafka_home, run_lanes, run_mutations
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=30, help="times each row is run")
+    parser.add_argument("--seeds", type=_at_least_one, default=30, help="times each row is run, at least 1")
     parser.add_argument("--rows", help="numbers, comma-separated: 1 for all of row 1, 9b for one; all unless given")
     parser.add_argument("--json", type=Path, help="write the results to this file; what is there of other rows stays")
     parser.add_argument("--write", type=Path, help="write the table to this page, from --json where it is given")
@@ -27,15 +27,31 @@ def main() -> int:
         failed = [name for name, result in found.items() if not result.faults]
         say(f"not seen by the suite: {', '.join(failed)}" if failed else f"all {len(found)} mutations were seen")
     else:
-        results = run_rows(chosen_rows(options.rows), options.seeds, kafka_home(), say)
-        merged = report.merge(options.json, rows={result.number: result.as_json() for result in results})
-        failed = [result.number for result in results if not result.is_green]
-        say(f"red: {', '.join(failed)}" if failed else f"all {len(results)} rows are green")
+        results = run_lanes(options.rows, options.seeds, kafka_home())
+        merged = report.merge(options.json, rows={f"{one.number} {one.broker}": one.as_json() for one in results})
+        ran, skipped = {result.number for result in results}, []
+        for row in chosen_rows(options.rows):
+            if row.number not in ran:
+                skipped.append(row.number)
+                say(f"row {row.number}: NOT RUN: it needs Apache Kafka, set KAFKA_HOME to an unpacked distribution")
+        failed = [f"{result.number} on {result.broker}" for result in results if not result.is_green]
+        if skipped and options.rows:
+            failed += [f"{number}, which was asked for and not run" for number in skipped]
+        green = sum(result.is_green for result in results)
+        say(f"{green} runs of {len(ran)} rows are green, {len(skipped)} rows were not run")
+        if failed:
+            say(f"RED: {'; '.join(failed)}")
     if options.json:
         options.json.write_text(json.dumps(merged, indent=1) + "\n")
     if options.write:
         report.write(options.write, merged)
     return 1 if failed else 0
+
+
+def _at_least_one(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
 
 
 if __name__ == "__main__":

