@@ -193,9 +193,10 @@ class CommitProtocol(RuleBasedStateMachine):
         user_id=st.sampled_from([user_id for user_id, home in HOMES.items() if home is None]),
         redriven=st.booleans(),
         door=st.sampled_from(["read", "commit"]),
+        ahead=st.integers(0, PARTITIONS),
     )
-    def meet(self, user_id, redriven, door):
-        """Workers of both partitions come to the door of the store with ratings of one user, or twice the same one."""
+    def meet(self, user_id, redriven, door, ahead):
+        """Workers of both partitions come to the door with ratings of one user, or one twice; one of them goes on."""
         if redriven:
             names = [name for name in REDRIVEN if REDRIVEN[name] == user_id]
             self.redrive(min(names, key=self._is_said))
@@ -205,6 +206,8 @@ class CommitProtocol(RuleBasedStateMachine):
         for partition in range(PARTITIONS):
             if (number := self._holder(partition)) is not None:
                 self.work(number, MOST_FETCHED, door, newest_first=False)
+        if ahead < PARTITIONS and (number := self._holder(ahead)) is not None:
+            self._advance(number, MOST_CALLS, {"fetch"})
 
     @rule(home=st.integers(0, PARTITIONS - 1), picks=st.lists(PICK, min_size=2, max_size=4), shards=SHARD_SETS)
     def forget_in_vain(self, home, picks, shards):
