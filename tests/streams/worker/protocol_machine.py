@@ -191,13 +191,16 @@ class CommitProtocol(RuleBasedStateMachine):
 
     @rule(
         user_id=st.sampled_from([user_id for user_id, home in HOMES.items() if home is None]),
-        redriven=st.booleans(),
+        what=st.sampled_from(["ratings", "redriven", "forget"]),
         door=st.sampled_from(["read", "commit"]),
         ahead=st.integers(0, PARTITIONS),
     )
-    def meet(self, user_id, redriven, door, ahead):
-        """Workers of both partitions come to the door with ratings of one user, or one twice; one of them goes on."""
-        if redriven:
+    def meet(self, user_id, what, door, ahead):
+        """Workers of both partitions come to the door with the same user, or event; one of them goes on."""
+        if what == "forget":
+            self.forget((ahead + 1) % PARTITIONS, gap=True)
+            door = "forget"
+        elif what == "redriven":
             names = [name for name in REDRIVEN if REDRIVEN[name] == user_id]
             self.redrive(min(names, key=self._is_said))
         else:
