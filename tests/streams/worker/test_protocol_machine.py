@@ -1,6 +1,5 @@
 """The commit protocol under any interleaving, crashes and lost replies, beside a model; and without its guards."""
 
-import asyncio
 import os
 from functools import partial
 from hashlib import sha1
@@ -16,7 +15,6 @@ from streams.store.writer import StateWriter
 from streams.worker import apply as apply_module
 from streams.worker import claim as claim_module
 from streams.worker import runner as runner_module
-from streams.worker.apply import BatchApplier
 from streams.worker.batches import cut_events
 from tests.streams.worker.protocol_machine import CommitProtocol
 from tests.streams.worker.protocol_model import Said
@@ -95,15 +93,6 @@ def take_events_below_the_watermark(monkeypatch):
     )
 
 
-def go_on_without_the_letters(monkeypatch):
-    sending = set()
-
-    async def hand_over(applier, _session, letters):
-        sending.add(asyncio.ensure_future(applier._send_letters(letters)))
-
-    monkeypatch.setattr(BatchApplier, "_dead_letter", hand_over)
-
-
 MUTATIONS = {
     "the watermark compare": cut_from(COMMIT, NO_WATERMARK),
     "the fence check": cut_from(COMMIT, *NO_FENCE),
@@ -115,19 +104,14 @@ MUTATIONS = {
     "the watermark compare of forget": cut_from(FORGET, NO_WATERMARK),
     "the fence check of forget": cut_from(FORGET, *NO_FENCE),
     "the owner check of forget": cut_from(FORGET, NO_OWNER),
-    "the revision compare of forget": cut_from(
-        FORGET, ("if redis.call('GETRANGE', KEYS[5], 0, 15) ~= ARGV[6] then return {'REV', 0} end", "")
-    ),
     "the expected offset of the session": read_expected_offset_again,
     "the shard's watermark under a session's start": take_events_below_the_watermark,
-    "the wait for dead letters": go_on_without_the_letters,
 }
 
 
 SEEDS = {
     "the redrive check": 5,
     "the fence check of forget": 1,
-    "the revision compare of forget": 1,
     "the shard's watermark under a session's start": 1,
 }
 """Where a search finds a counterexample soon, other than from 0; from any it finds one in the end."""
