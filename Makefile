@@ -34,7 +34,7 @@ demo: $(STAMP) ## Run the whole of streamrec on MovieLens-100k (ARGS="--once --s
 test: $(STAMP) ## Run all tests (KAFKA_HOME=DIR repeats the integration tests on that Apache Kafka; ARGS=...)
 	$(BIN)/python -m pytest $(ARGS)
 
-faults: $(STAMP) ## Break everything on purpose, N=30 times a row (KAFKA_HOME=DIR on Apache Kafka; ARGS="--rows 4,9")
+faults: $(STAMP) ## Break everything on purpose, N=30 times a row (KAFKA_HOME=DIR on Apache Kafka, too; ARGS="--rows 4,9")
 	$(BIN)/python -m tests.faults --seeds $(N) $(ARGS)
 	$(BIN)/python -m tests.faults --seeds 3 --mutations
 

@@ -6,11 +6,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from kafka.admin import KafkaAdminClient
 
 from schemas.topics import TOPICS
 from services.runtime.engines import Engine, start_broker, start_store
 from streams.settings import Settings
+
+# No test is timed: a machine that does other work is no fault of the code's.
+hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("untimed")
 
 KAFKA_HOME = os.environ.get("KAFKA_HOME")
 BROKERS = ["tansu", *([pytest.param("kafka", marks=pytest.mark.kafka)] if KAFKA_HOME else [])]

@@ -124,7 +124,8 @@ def fold_batch(
     Args:
         batch: the events.
         stored: what was read of each user, None for one without a ledger.
-        first_revs: the random first revision of each user, used for new ones.
+        first_revs: a random number below 2^32 of each user: the revision before the first, or how much more than 1 the
+            revision grows. A store that lost its newest writes cannot give two ledgers the same one.
         topic: hash of the topic's id.
         partition: the partition.
         items: item vectors, the same for the whole batch.
@@ -143,7 +144,8 @@ def fold_batch(
     _fold_means(headers, records, rows, changed, starts, counts, items)
     headers["offset"][changed] = offsets[starts + counts - 1]
     headers["topic"][changed], headers["partition"][changed] = topic, partition
-    headers["rev"][changed] += np.uint64(1)
+    is_known = np.array([known is not None for known in stored], np.uint64)
+    headers["rev"][changed] += np.uint64(1) + first_revs[changed] * is_known[changed]
     headers["t"][changed] += counts.astype(np.uint64)
     headers["unembedded"][changed] += np.add.reduceat(rows < 0, starts).astype(np.uint32) if len(starts) else 0
     ends = (starts + counts).tolist()

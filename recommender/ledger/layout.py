@@ -72,7 +72,7 @@ class Ledger:
     """What one user rated.
 
     Attributes:
-        rev: grows with every write, starts at random.
+        rev: grows with every write by a random step, starts at random.
         t: number of rating events applied.
         last: the newest event applied, None for a user without any.
         embedding_id: 8 bytes naming the release the mean was made with.

@@ -9,12 +9,12 @@ from pathlib import Path
 from tests.faults import report
 from tests.faults.mutations import MUTATIONS
 from tests.faults.rows import chosen_rows
-from tests.faults.suite import kafka_home, run_mutations, run_rows
+from tests.faults.suite import kafka_home, run_lanes, run_mutations
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=30, help="times each row is run")
+    parser.add_argument("--seeds", type=_at_least_one, default=30, help="times each row is run, at least 1")
     parser.add_argument("--rows", help="numbers, comma-separated: 1 for all of row 1, 9b for one; all unless given")
     parser.add_argument("--json", type=Path, help="write the results to this file; what is there of other rows stays")
     parser.add_argument("--write", type=Path, help="write the table to this page, from --json where it is given")
@@ -25,17 +25,23 @@ def main() -> int:
         found = run_mutations(options.mutations.split(","), options.seeds, kafka_home(), say)
         merged = report.merge(options.json, mutations={name: result.as_json() for name, result in found.items()})
         failed = [name for name, result in found.items() if not result.faults]
-        say(f"not seen by the suite: {', '.join(failed)}" if failed else f"all {len(found)} mutations were seen")
+        say(f"RED: not seen by the suite: {', '.join(failed)}" if failed else f"all {len(found)} mutations were seen")
     else:
-        results = run_rows(chosen_rows(options.rows), options.seeds, kafka_home(), say)
-        merged = report.merge(options.json, rows={result.number: result.as_json() for result in results})
-        failed = [result.number for result in results if not result.is_green]
-        say(f"red: {', '.join(failed)}" if failed else f"all {len(results)} rows are green")
+        results = run_lanes(options.rows, options.seeds, kafka_home())
+        merged = report.merge(options.json, rows={f"{one.number} {one.broker}": one.as_json() for one in results})
+        lines, failed = report.verdict(results, chosen_rows(options.rows), is_named=options.rows is not None)
+        say("\n".join(lines))
     if options.json:
         options.json.write_text(json.dumps(merged, indent=1) + "\n")
     if options.write:
         report.write(options.write, merged)
     return 1 if failed else 0
+
+
+def _at_least_one(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
 
 
 if __name__ == "__main__":

@@ -107,5 +107,5 @@ MUTATIONS = {
     "fence": Mutation(drop_fence, "10", "the fence"),
     "session": Mutation(drop_session_check, "4b", "the session check"),
     "seek": Mutation(drop_seek, "4", "the seek"),
-    "dead letters": Mutation(drop_dead_letter_wait, "1b", "the wait for dead letters"),
+    "dead letters": Mutation(drop_dead_letter_wait, "1c", "the wait for dead letters"),
 }

@@ -1,7 +1,7 @@
 """The table of faults: what each row does, to whom, and how it is run."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.faults import rows_bus, rows_cluster, rows_store, rows_worker
@@ -127,7 +127,17 @@ ROWS = (
     Row("21", "aborted transactions in the log: not applied", rows_bus.aborted_transactions, APPLIED, needs_kafka=True),
 )
 
+OF_THE_BUS = frozenset(("1d", "7a", "7b", "9f", "9g", "9h", "9i", "9j", "10", "11", "13a", "13b"))
+"""Rows that another broker may answer otherwise: run on Apache Kafka, too, where there is one."""
+
 MISSING: dict[str, str] = {}
+
+
+def rows_on(broker: str, rows: Sequence[Row]) -> list[Row]:
+    """Return those of some rows that are run on a broker, ``tansu`` or ``kafka``."""
+    if broker == "kafka":
+        return [row for row in rows if row.needs_kafka or row.number in OF_THE_BUS]
+    return [row for row in rows if not row.needs_kafka]
 
 
 def chosen_rows(wanted: str | None) -> list[Row]:

@@ -174,12 +174,16 @@ class Stage(System):
 
     def next_offsets(self, partition: int) -> list[int]:
         """The next offset of a partition in each shard; 0 where there is no watermark."""
+        return [0 if mark is None else mark.next_offset for mark in self.marks(partition)]
+
+    def marks(self, partition: int) -> list[Watermark | None]:
+        """The watermark of a partition in each shard."""
         topic_id = self.topics["ratings"].topic_id
         keys = [
             ShardKeys(self.settings.namespace, shard).watermark(topic_id, partition)
             for shard in range(self.settings.shards)
         ]
-        return [0 if value is None else Watermark.parse(value).next_offset for value in map(self.store.get, keys)]
+        return [None if value is None else Watermark.parse(value) for value in map(self.store.get, keys)]
 
     def progress(self) -> int:
         """The sum of the watermarks; -1 while the store does not answer."""

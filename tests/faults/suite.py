@@ -1,6 +1,7 @@
 """Runs rows, seed after seed, and mutations, which must turn a row red."""
 
 import contextlib
+import multiprocessing
 import os
 import random
 import shutil
@@ -8,12 +9,14 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from services.runtime.engines import start_broker, start_store
 from tests.faults.mutations import MUTATIONS
-from tests.faults.rows import Row, chosen_rows
+from tests.faults.rows import Row, chosen_rows, rows_on
 from tests.faults.stage import Servers, Stage
 
 STORE_FILES = "appendonlydir"
@@ -95,11 +98,24 @@ def run_rows(
 ) -> list[Result]:
     """Run rows on one pair of servers."""
     with tempfile.TemporaryDirectory(prefix="faults-") as name, running(Path(name), kafka_home) as servers:
-        return [
-            run_row(row, servers, Path(name), range(seeds), say)
-            for row in rows
-            if servers.is_kafka or not row.needs_kafka
-        ]
+        return [run_row(row, servers, Path(name), range(seeds), say) for row in rows]
+
+
+def run_lanes(chosen: str | None, seeds: int, kafka_home: Path | None) -> list[Result]:
+    """Run rows on Tansu, and beside that, where there is an Apache Kafka, those of the bus on Kafka.
+
+    Each lane is a process with servers of its own.
+    """
+    homes = {"tansu": None} | ({} if kafka_home is None else {"kafka": kafka_home})
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(homes), mp_context=spawn) as lanes:
+        running = [lanes.submit(_run_lane, broker, chosen, seeds, home) for broker, home in homes.items()]
+        return [result for lane in running for result in lane.result()]
+
+
+def _run_lane(broker: str, chosen: str | None, seeds: int, kafka_home: Path | None) -> list[Result]:
+    rows = rows_on(broker, chosen_rows(chosen))
+    return run_rows(rows, seeds, kafka_home, partial(print, f"[{broker}]", flush=True)) if rows else []
 
 
 def run_mutations(

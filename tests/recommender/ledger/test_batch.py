@@ -159,11 +159,11 @@ def test_state_without_any_embedding_keeps_exact_counts():
     assert (ledger.t, ledger.unembedded, len(ledger.mean)) == (2, 2, 0)
 
 
-def test_rev_grows_with_every_write_and_starts_where_it_is_told():
+def test_rev_starts_where_it_is_told_and_grows_by_what_it_is_told_and_one():
     batch = EventBatch(np.zeros(1, np.int64), np.array([(10, 50000, 0)], EVENT), np.array([0], np.uint64))
     first = fold_batch(batch, [None], np.array([123], np.uint64), TOPIC, PARTITION, ITEMS).writes[0].head
     again = fold_batch(batch, [read(first, 1)], np.array([9], np.uint64), TOPIC, PARTITION, ITEMS)
-    assert [unpack(first).rev, unpack(write(first, again.writes[0])).rev] == [124, 125]
+    assert [unpack(first).rev, unpack(write(first, again.writes[0])).rev] == [124, 134]
 
 
 def test_batch_of_repeats_writes_nothing():
