@@ -23,9 +23,9 @@ import numpy as np
 import structlog
 
 from benchmarks.harness import Row, Side, measure, ratio, read_arguments, report
-from benchmarks.ledger_memory import measure_memory
-from benchmarks.ledger_reader import read_while
-from benchmarks.ledger_worlds import DIM, USERS_A_BATCH, Hand, draw_items, make_ledger, start_durable_store
+from benchmarks.ledger_sides.memory import measure_memory
+from benchmarks.ledger_sides.reader import read_while
+from benchmarks.ledger_sides.worlds import DIM, USERS_A_BATCH, Hand, draw_items, make_ledger, start_fresh_store
 from recommender.ledger.batch import EmbeddedItems
 from recommender.ledger.layout import FIXED_BYTES, TAIL_KEEP, most_in_tail
 
@@ -43,7 +43,7 @@ def main() -> None:
     items = draw_items()
     loop = asyncio.new_event_loop()
     with tempfile.TemporaryDirectory() as directory:
-        with start_durable_store(Path(directory, "speed")) as store:
+        with start_fresh_store(Path(directory, "speed"), appendonly=True) as store:
             hands = {seen: Hand(store.url, f"b{seen}", items, loop) for seen in SEEN}
             batches = 8 if arguments.quick else 33
             found = measure([_write_side(hand, items, seen, batches) for seen, hand in hands.items()], REPEATS)

@@ -199,8 +199,13 @@ def _read(
     headers["embedding"] = int.from_bytes(items.embedding_id, "little")
     headers["rev"] = first_revs
     kind = headers[:1].tobytes()[:4] if len(stored) else b""
-    values = {i: known.value for i, known in enumerate(stored) if known is not None}
-    current = [i for i, value in values.items() if value[:4] == kind and value[48:56] == items.embedding_id]
+    known = {i: each for i, each in enumerate(stored) if each is not None}
+    values = {i: each.value for i, each in known.items()}
+    current = [
+        i
+        for i, value in values.items()
+        if value[:4] == kind and value[48:56] == items.embedding_id and len(value) >= dtype.itemsize
+    ]
     headers[current] = np.frombuffer(b"".join([values[i][: dtype.itemsize] for i in current]), dtype)
     rewritten: dict[int, tuple[Records, Records]] = {}
     for i in set(values) - set(current):
@@ -208,19 +213,20 @@ def _read(
     nothing = (np.empty(0, ENTRY), np.empty(0, EVENT))
     rewritten |= {i: nothing for i, new in enumerate(new_events) if i not in values and new > TAIL_MAX}
     for i, base in zip(current, headers["base"][current].tolist(), strict=True):
-        known = stored[i]
-        tail_bytes = len(values[i]) - dtype.itemsize - base * ENTRY.itemsize
-        if (
-            known is None
-            or not known.is_whole
-            or 0 <= tail_bytes <= (most_in_tail(base) - new_events[i]) * EVENT.itemsize
-        ):
-            continue
-        ledger = unpack(values[i])
-        rewritten[i] = ledger.base, ledger.tail
-        if ledger.unembedded:
-            _remake(headers, i, ledger, items)
+        if not _can_be_extended(known[i], base, new_events[i], dtype.itemsize):
+            ledger = unpack(values[i])
+            rewritten[i] = ledger.base, ledger.tail
+            if ledger.unembedded:
+                _remake(headers, i, ledger, items)
     return headers, rewritten
+
+
+def _can_be_extended(known: StoredLedger, base: int, new_events: int, size: int) -> bool:
+    """Return whether new events may follow what is stored; ``size`` is the header's."""
+    if not known.is_whole:
+        return True
+    tail, rest = divmod(len(known.value) - size - base * ENTRY.itemsize, EVENT.itemsize)
+    return tail >= 0 and not rest and tail + new_events <= most_in_tail(base)
 
 
 def _remake(headers: Records, user: int, ledger: Ledger, items: EmbeddedItems) -> tuple[Records, Records]:

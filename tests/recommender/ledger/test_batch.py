@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from recommender.ledger import ENTRY, EVENT, LastEvent, Ledger, apply_event, compact, entries, pack, unpack
 from recommender.ledger.batch import EmbeddedItems, EventBatch, LedgerWrite, StoredLedger, fold_batch
 from recommender.ledger.layout import FIXED_BYTES, PREFIX_BYTES, header_dtype, window
+from schemas.errors import LedgerError
 
 TOPIC, PARTITION = 77, 3
 DIM = 3
@@ -186,3 +187,13 @@ def test_write_to_an_old_user_is_as_small_as_to_a_new_one(seen):
 def test_written_ledger_is_what_pack_writes():
     value = fold_in_batches([(0, 10, 40000, 0)], [])[0]
     assert pack(unpack(value)) == value
+
+
+@pytest.mark.parametrize(("length", "version"), [(99, 1), (70, 1), (100, 2)])
+def test_ledger_that_cannot_be_read_is_refused_not_written_over(length, version):
+    value = fold_in_batches([(0, 10, 40000, 0)], [])[0]
+    assert len(value) == 100
+    value = bytes([version]) + value[1:length]
+    batch = EventBatch(np.zeros(1, np.int64), np.array([(10, 50000, 0)], EVENT), np.array([1], np.uint64))
+    with pytest.raises(LedgerError):
+        fold_batch(batch, [StoredLedger(value, is_whole=True)], np.zeros(1, np.uint64), TOPIC, PARTITION, ITEMS)

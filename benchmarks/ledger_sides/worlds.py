@@ -28,10 +28,10 @@ TOPIC_ID = "benchmark"
 USERS_A_BATCH = 512
 
 
-def start_durable_store(directory: Path) -> Engine:
-    """Start a store with an append-only file synced every second."""
+def start_fresh_store(directory: Path, *, appendonly: bool) -> Engine:
+    """Start a store of its own, perhaps with an append-only file synced every second."""
     directory.mkdir(parents=True, exist_ok=True)
-    return start_store(directory, appendonly=True)
+    return start_store(directory, appendonly=appendonly)
 
 
 def draw_items(seed: int = 1) -> EmbeddedItems:

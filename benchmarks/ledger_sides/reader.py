@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from benchmarks.ledger_worlds import TOPIC_ID, USERS_A_BATCH
+from benchmarks.ledger_sides.worlds import TOPIC_ID, USERS_A_BATCH
 from streams.settings import Settings
 from streams.store.clients import make_client
 from streams.store.reader import StateReader

@@ -1,7 +1,6 @@
 """The store's memory for users who rated 20 items each, as the worker writes them."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.harness import Row
-from benchmarks.ledger_worlds import CATALOGUE, DIM, USERS_A_BATCH, Hand, start_durable_store
+from benchmarks.ledger_sides.worlds import DIM, USERS_A_BATCH, Hand, start_fresh_store
 from recommender.ledger.batch import EmbeddedItems
 from services.runtime.engines import Engine
 from streams.store import writer
@@ -55,9 +54,6 @@ class Meter:
         self._client.close()
 
     def _used(self) -> int:
-        deadline = time.monotonic() + 300
-        while self._client.info("persistence")["aof_rewrite_in_progress"] and time.monotonic() < deadline:
-            time.sleep(0.1)
         shared = [self.hand.keys.statistics(bucket) for bucket in range(STATISTICS_BUCKETS)]
         shared += [self.hand.keys.deltas, self.hand.keys.sequence]
         with self._client.pipeline(transaction=False) as pipe:
@@ -73,9 +69,9 @@ def measure_memory(
     directory: Path, items: EmbeddedItems, loop: asyncio.AbstractEventLoop, users: int
 ) -> tuple[list[Row], dict[str, float]]:
     """Return the rows, and what was taken beside what is allowed."""
-    with start_durable_store(directory / "memory") as store:
+    with start_fresh_store(directory / "memory", appendonly=False) as store:
         half, full, (length, with_key), info = _fill(store, items, loop, users)
-    with start_durable_store(directory / "appending") as store, patch.object(writer, "WHOLE_BYTES", 0):
+    with start_fresh_store(directory / "appending", appendonly=False) as store, patch.object(writer, "WHOLE_BYTES", 0):
         hand = Hand(store.url, "streamrec", items, loop)
         meter = Meter(hand)
         _rate(hand, items, APPENDING_USERS, range(ITEMS), at_once=1)
@@ -122,16 +118,13 @@ def _fill(
     return half, full, one, info
 
 
-def _rate(
-    hand: Hand, items: EmbeddedItems, users: int, choices: Sequence[int], at_once: int = ITEMS_A_ROUND
-) -> None:
-    """Let every user rate one item for each choice, some at once, and each time another one."""
+def _rate(hand: Hand, items: EmbeddedItems, users: int, choices: Sequence[int], at_once: int = ITEMS_A_ROUND) -> None:
+    """Let every user rate the same items, some at once; whose items they are makes no difference to a ledger."""
     for start in range(0, len(choices), at_once):
         chosen = np.array(choices[start : start + at_once])
         for first in range(0, users, USERS_A_BATCH):
-            numbers = np.arange(first, min(first + USERS_A_BATCH, users))
-            rated = items.hashes[(numbers * 7919 + chosen[:, None] * 97) % CATALOGUE]
-            hand.apply([_user(user) for user in numbers.tolist()], rated)
+            user_ids = [_user(user) for user in range(first, min(first + USERS_A_BATCH, users))]
+            hand.apply(user_ids, np.tile(items.hashes[chosen, None], len(user_ids)))
 
 
 def _user(number: int) -> str:

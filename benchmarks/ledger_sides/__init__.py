@@ -1,0 +1,1 @@
+"""What the ledger benchmark is made of."""
