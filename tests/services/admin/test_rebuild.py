@@ -18,6 +18,7 @@ from streams.store.generations import Generation
 from streams.store.keys import ShardKeys
 from streams.store.reader import StateReader
 from streams.store.scripts import FLIP
+from streams.store.writer import Watermark
 from streams.worker.breaker import BreakerMark
 from tests.services.admin.worlds import PARTITIONS, RATINGS, World, expected, quiet
 
@@ -370,7 +371,7 @@ def test_past_state_is_that_of_the_log_up_to_then_for_every_user(each_worked):
 
 
 def test_past_state_of_a_time_has_what_was_stamped_before_it(world):
-    stamps = [1000, 3000, 2000, 5000, 1500]
+    stamps = [1000, 3000, 2000, 1500, 5000]
     value = b'{"user_id": "u", "item_id": "i%d", "rating": 4}'
     world.send_raw(*((0, value % n) for n in range(len(stamps))), times_ms=stamps)
     into = f"{world.settings.namespace}-past"
@@ -380,6 +381,8 @@ def test_past_state_of_a_time_has_what_was_stamped_before_it(world):
     then = fold_user(world.settings, "u", moment).ledger
     assert ledger.t == then.t == 3
     assert ledger.tail["item"].tolist() == then.tail["item"].tolist()
+    mark = world.client.get(ShardKeys(into, 0).watermark(world.topic.topic_id, 0))
+    assert Watermark.parse(mark).next_offset == 5, "what was passed over at the end is behind it"
 
 
 def test_past_state_is_no_workers_and_no_scorers(worked):

@@ -33,18 +33,20 @@ def test_other_times_are_refused(text):
 def test_worker_is_given_start_and_topic_and_its_exit_code_is_ours(run, monkeypatch):
     given = []
 
-    def run_worker(settings, start_ms=None, accept_topic_id=None, *, resume=False):
-        given.append((settings.namespace, start_ms, accept_topic_id, resume))
+    def run_worker(settings, start_ms=None, accept_topic_id=None, *, resume=False, rebuild=False):
+        given.append((settings.namespace, start_ms, accept_topic_id, resume, rebuild))
         return 3
 
     monkeypatch.setattr("streams.worker.app.run_worker", run_worker)
     assert run("worker").code == 3
     assert run("worker", "--start", "1970-01-01T00:00:05", "--accept-topic-id", "abc", "--namespace", "n").code == 3
     assert run("worker", "--resume").code == 3
+    assert run("worker", "--rebuild").code == 3
     assert given == [
-        ("streamrec", None, None, False),
-        ("n", 5_000, "abc", False),
-        ("streamrec", None, None, True),
+        ("streamrec", None, None, False, False),
+        ("n", 5_000, "abc", False, False),
+        ("streamrec", None, None, True, False),
+        ("streamrec", None, None, False, True),
     ]
 
 
