@@ -22,8 +22,9 @@ import numpy as np
 
 from benchmarks.harness import Row, add_arguments, report
 from benchmarks.ingest import PACKAGES, REPEATS, brokers
+from benchmarks.ingest_sides.log import PARTITIONS
 from benchmarks.ingest_sides.ours import WORKER, Watch
-from benchmarks.ingest_sides.stage import PARTITIONS, READY_TIMEOUT_S, RUN_TIMEOUT_S, Stage, wait_until
+from benchmarks.ingest_sides.stage import READY_TIMEOUT_S, RUN_TIMEOUT_S, Stage, wait_until
 from schemas.errors import EngineError
 
 LEVELS = (0.1, 0.5, 0.8)
