@@ -1,6 +1,7 @@
 """The worker: a Faust app around the partition runners, and its life from start to exit code."""
 
 import asyncio
+import gc
 import signal
 import tempfile
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ SERVICE_CHECK_S = 1.0
 MIN_HANG_S = 5.0
 STOP_TIMEOUT_S = 8.0
 CATALOGUE_TIMEOUT_S = 60.0
+COLLECT_AFTER = 100_000
 
 
 def make_app(settings: Settings, data_dir: str) -> faust.App:
@@ -250,6 +252,10 @@ def run_worker(
         accept_topic_id: id of a ratings topic made again that the state shall go on with, keeping its ledgers.
         resume: close dead-letter breakers that are open.
     """
+
+    # A batch makes thousands of objects and no cycles: look for cycles seldom, and never among what was imported.
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 20)
 
     async def main() -> int:
         worker = Worker(settings, start_ms=start_ms, accepted_topic_id=accept_topic_id, resumes=resume)
