@@ -3,7 +3,7 @@
 Every side is a process of its own beside the same broker and store, whose append-only file is synced every second; all
 run in turn, five times, over the same log of generated ratings (people and films of MovieLens 1M, four partitions). A
 rate counts from the first to the last event seen done, so that starting up is left out; slow sides get fewer events.
-Beside the rate stands the processor time an event took, of the side and of the store, which a busy machine changes less.
+Beside it stands the processor time an event took, of the side and of the store, which a busy machine changes less.
 
 Ours is `streamrec worker` with everything on: validation, dead letters, item statistics, vectors of 16 numbers, the
 position in the state. After each run its state is compared with the log, digest by digest.

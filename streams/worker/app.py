@@ -252,7 +252,6 @@ def run_worker(
         accept_topic_id: id of a ratings topic made again that the state shall go on with, keeping its ledgers.
         resume: close dead-letter breakers that are open.
     """
-
     # A batch makes thousands of objects and no cycles: look for cycles seldom, and never among what was imported.
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 20, 20)
