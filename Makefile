@@ -10,6 +10,7 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+QUIX_STAMP := $(VENV)/quix/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test faults check format bench clean
@@ -48,7 +49,13 @@ format: $(STAMP) ## Format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## Run every benchmark quickly (one: python -m benchmarks.NAME [--quick] [--json])
+# Quix Streams wants older packages than ours, and gets an environment of its own: docs/adr/0013-quix-apart.md
+$(QUIX_STAMP): benchmarks/quix.txt | $(STAMP)
+	$(PYTHON) -m venv $(VENV)/quix
+	$(VENV)/quix/bin/pip install --quiet --requirement benchmarks/quix.txt
+	@touch $@
+
+bench: $(STAMP) $(QUIX_STAMP) ## Run every benchmark quickly (one: python -m benchmarks.NAME [--quick] [--json])
 	@for name in $$(cd benchmarks && ls *.py | grep -v -e __init__ -e harness | sed 's/\.py//'); do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name --quick || exit 1; \
 	done

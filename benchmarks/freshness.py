@@ -22,8 +22,9 @@ import numpy as np
 
 from benchmarks.harness import Row, add_arguments, report
 from benchmarks.ingest import PACKAGES, REPEATS, brokers
+from benchmarks.ingest_sides.log import PARTITIONS
 from benchmarks.ingest_sides.ours import WORKER, Watch
-from benchmarks.ingest_sides.stage import PARTITIONS, READY_TIMEOUT_S, RUN_TIMEOUT_S, Stage, wait_until
+from benchmarks.ingest_sides.stage import READY_TIMEOUT_S, RUN_TIMEOUT_S, Stage, wait_until
 from schemas.errors import EngineError
 
 LEVELS = (0.1, 0.5, 0.8)
@@ -118,10 +119,10 @@ def _produce(stage: Stage, watch: Watch, rate: float, events: int) -> Seen:
                 marks.append([seen[partition] for partition in range(PARTITIONS)])
         child.wait_for_event("side.done", READY_TIMEOUT_S)
     with np.load(kept) as sent:
-        return _match(sent["due"], sent["partition"], sent["offset"], np.array(times), np.array(marks))
+        return match(sent["due"], sent["partition"], sent["offset"], np.array(times), np.array(marks))
 
 
-def _match(due: np.ndarray, partition: np.ndarray, offset: np.ndarray, times: np.ndarray, marks: np.ndarray) -> Seen:
+def match(due: np.ndarray, partition: np.ndarray, offset: np.ndarray, times: np.ndarray, marks: np.ndarray) -> Seen:
     """Return when the watermark of each event's partition was first seen behind it."""
     seen = np.empty(len(due))
     for number in range(PARTITIONS):

@@ -3,6 +3,7 @@
 Every side is a process of its own beside the same broker and store, whose append-only file is synced every second; all
 run in turn, five times, over the same log of generated ratings (people and films of MovieLens 1M, four partitions). A
 rate counts from the first to the last event seen done, so that starting up is left out; slow sides get fewer events.
+Beside it stands the processor time an event took, of the side and of the store, which a busy machine changes less.
 
 Ours is `streamrec worker` with everything on: validation, dead letters, item statistics, vectors of 16 numbers, the
 position in the state. After each run its state is compared with the log, digest by digest.
@@ -31,7 +32,8 @@ TWO_WORKERS = "ours, 2 workers"
 ONE_WORKER = "ours, 1 worker, as the 2"
 PLAIN = "plain Faust agent"
 TAKE = "Faust agent, take()"
-QUIX = ("Quix Streams, Redis calls", "Quix Streams, own store")
+QUIX = "Quix Streams, Redis calls"
+QUIX_STORE = "Quix Streams, own store"
 BARE = "bare aiokafka"
 CEILING = "store's ceiling"
 
@@ -76,20 +78,22 @@ def brokers(wanted: str) -> list[tuple[str, Path | None]]:
 
 def _measure(arguments: argparse.Namespace, home: Path | None) -> dict[str, list[Run]]:
     repeats = arguments.repeats or (2 if arguments.quick else REPEATS)
-    with tempfile.TemporaryDirectory(prefix="streamrec-ingest-") as directory:
-        with Stage(Path(directory) / "run", home, QUICK_EVENTS if arguments.quick else EVENTS) as stage:
-            stage.fill(stage.topic.name)
-            sides = _sides(stage, arguments.quick, arguments.sides)
-            found: dict[str, list[Run]] = {side.name: [] for side in sides}
-            for repeat in range(repeats):
-                for side in sides:
-                    run = side.run()
-                    found[side.name].append(run)
-                    print(f"  {repeat + 1}/{repeats} {side.name}: {run.rate:,.0f}/s", file=sys.stderr, flush=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="streamrec-ingest-") as directory,
+        Stage(Path(directory) / "run", home, QUICK_EVENTS if arguments.quick else EVENTS) as stage,
+    ):
+        stage.fill(stage.topic.name)
+        sides = _sides(stage, arguments.sides, is_quick=arguments.quick)
+        found: dict[str, list[Run]] = {side.name: [] for side in sides}
+        for repeat in range(repeats):
+            for side in sides:
+                run = side.run()
+                found[side.name].append(run)
+                print(f"  {repeat + 1}/{repeats} {side.name}: {run.rate:,.0f}/s", file=sys.stderr, flush=True)
     return found
 
 
-def _sides(stage: Stage, is_quick: bool, wanted: str) -> list[Side]:
+def _sides(stage: Stage, wanted: str, *, is_quick: bool) -> list[Side]:
     def other(name: str, module: str, events: int, python: Path = Path(sys.executable)) -> Side:
         events = min(events // 4 if is_quick else events, stage.events)
         return Side(name, events, partial(stage.run_side, module, events, python=python))
@@ -105,8 +109,8 @@ def _sides(stage: Stage, is_quick: bool, wanted: str) -> list[Side]:
     ]
     if QUIX_PYTHON.exists():
         sides[2:2] = [
-            other(QUIX[0], "quix_calls", 10_000, QUIX_PYTHON),
-            other(QUIX[1], "quix_store", 30_000, QUIX_PYTHON),
+            other(QUIX, "quix_calls", 10_000, QUIX_PYTHON),
+            other(QUIX_STORE, "quix_store", 30_000, QUIX_PYTHON),
         ]
     else:
         print("  Quix Streams is left out: `make bench` makes its environment", file=sys.stderr)
@@ -117,27 +121,29 @@ def _sides(stage: Stage, is_quick: bool, wanted: str) -> list[Side]:
 def _row(broker: str, name: str, runs: Sequence[Run]) -> Row:
     rates = [run.rate for run in runs]
     cores = {part: statistics.median(run.cores[part] for run in runs) for part in runs[0].cores}
+    cpu = {part: statistics.median(run.cores[part] / run.rate for run in runs) for part in ("side", "store")}
     return {
         "side": name,
         "broker": broker,
         "median_per_s": round(statistics.median(rates)),
         "lowest_per_s": round(min(rates)),
         "highest_per_s": round(max(rates)),
-    } | {f"{part}_cores": round(used, 2) for part, used in cores.items()}
+        **{f"{part}_cores": round(used, 2) for part, used in cores.items()},
+        **{f"{part}_cpu_us": round(seconds * 1e6, 1) for part, seconds in cpu.items()},
+    }
 
 
 def _ratios(found: Mapping[str, Sequence[Run]]) -> dict[str, float]:
-    def compare(ours: str, *theirs: str) -> float | None:
-        present = [found[name] for name in theirs if name in found]
-        if ours not in found or not present:
+    def compare(ours: str, theirs: str) -> float | None:
+        if ours not in found or theirs not in found:
             return None
-        best = max(present, key=lambda runs: statistics.median(run.rate for run in runs))
-        return statistics.median(mine.rate / other.rate for mine, other in zip(found[ours], best, strict=True))
+        return statistics.median(mine.rate / other.rate for mine, other in zip(found[ours], found[theirs], strict=True))
 
     ratios = {
         "ours_vs_plain_agent": compare(OURS, PLAIN),
         "ours_vs_take": compare(OURS, TAKE),
-        "ours_vs_quix": compare(OURS, *QUIX),
+        "ours_vs_quix": compare(OURS, QUIX),
+        "ours_vs_quix_own_store": compare(OURS, QUIX_STORE),
         "ours_vs_bare_consumer": compare(OURS, BARE),
         "ours_vs_ceiling": compare(OURS, CEILING),
         "two_workers_vs_one": compare(TWO_WORKERS, ONE_WORKER),

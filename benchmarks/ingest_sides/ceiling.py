@@ -98,10 +98,7 @@ async def _run(settings: Settings, items: EmbeddedItems, topic_id: str, log: lis
         sessions = [await _claim(writer, topic_id, partition) for partition in range(len(log))]
         progress = Progress(sum(map(len, log)))
         await asyncio.gather(
-            *(
-                _repeat(writer, session, calls, progress)
-                for session, calls in zip(sessions, batches, strict=True)
-            )
+            *(_repeat(writer, session, calls, progress) for session, calls in zip(sessions, batches, strict=True))
         )
     finally:
         await client.aclose()

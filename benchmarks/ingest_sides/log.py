@@ -12,6 +12,7 @@ from schemas.codec import encode
 from schemas.events import Item, RatingEvent
 from services.lab.synthetic import Sizes, generate
 
+PARTITIONS = 4
 BATCH_BYTES = 256 * 1024
 SIZES = Sizes(users=6_040, items=3_706)
 """People and films of MovieLens 1M."""
@@ -70,9 +71,7 @@ async def _fill(servers: str, topic: str, records: list[list[LoggedRecord]]) -> 
         await producer.stop()
 
 
-async def _fill_partition(
-    producer: AIOKafkaProducer, topic: str, partition: int, records: list[LoggedRecord]
-) -> None:
+async def _fill_partition(producer: AIOKafkaProducer, topic: str, partition: int, records: list[LoggedRecord]) -> None:
     batch = producer.create_batch()
     for record in records:
         if batch.append(key=record.key, value=record.value, timestamp=None) is None:

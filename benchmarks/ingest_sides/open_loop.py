@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from aiokafka import AIOKafkaProducer
 
-from benchmarks.ingest_sides.log import BATCH_BYTES, LoggedRecord, read_records
+from benchmarks.ingest_sides.log import BATCH_BYTES, PARTITIONS, LoggedRecord, read_records
 from benchmarks.ingest_sides.progress import say
 
 LINGER_S = 0.005
@@ -65,8 +65,9 @@ class Sender:
 
 
 async def _produce(servers: str, topic: str, log: Path, rate: float, events: int, kept: Path) -> None:
-    records = read_records(log, 4)
-    mixed = [(partition, record) for row in itertools.zip_longest(*records) for partition, record in enumerate(row) if record]
+    records = read_records(log, PARTITIONS)
+    rows = itertools.zip_longest(*records)
+    mixed = [(partition, record) for row in rows for partition, record in enumerate(row) if record is not None]
     producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_batch_size=BATCH_BYTES)
     await producer.start()
     try:

@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from benchmarks.ingest_sides.log import read_log
-from benchmarks.ingest_sides.stage import PARTITIONS, READY_TIMEOUT_S, RUN_TIMEOUT_S, Run, Stage, wait_until
+from benchmarks.ingest_sides.log import PARTITIONS, read_log
+from benchmarks.ingest_sides.stage import READY_TIMEOUT_S, RUN_TIMEOUT_S, Run, Stage, wait_until
 from schemas.errors import EngineError
 from services.admin.bus import open_admin
 from services.admin.digest import state_digest

@@ -1,5 +1,7 @@
-"""What a side tells its parent: when its first and its last event were done. Standard library only, as every side
-imports it."""
+"""What a side tells its parent: when its first and its last event were done.
+
+Standard library only: sides in an environment of their own import it too.
+"""
 
 import json
 import time

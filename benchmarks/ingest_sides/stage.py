@@ -12,7 +12,7 @@ from typing import Self
 
 import psutil
 
-from benchmarks.ingest_sides.log import LoggedRecord, fill_topic, make_log, read_records
+from benchmarks.ingest_sides.log import PARTITIONS, LoggedRecord, fill_topic, make_log, read_records
 from recommender.embeddings.training import PcaSettings
 from schemas.errors import EngineError
 from services.admin.bus import open_admin
@@ -29,7 +29,6 @@ ROOT = Path(__file__).resolve().parents[2]
 QUIX_PYTHON = Path(sys.prefix) / "quix" / "bin" / "python"
 """Quix Streams has an environment of its own: `make bench` makes it."""
 
-PARTITIONS = 4
 DIM = 16
 READY_TIMEOUT_S = 120.0
 RUN_TIMEOUT_S = 300.0
@@ -122,7 +121,8 @@ class Stage:
     @contextmanager
     def child(self, name: str, argv: Sequence[str], settings: Settings) -> Iterator[Child]:
         """Run a process until the block ends."""
-        child = self.supervisor.launch(name, argv, environment_of(settings))
+        environment = environment_of(settings) | {"TMPDIR": str(self.directory)}
+        child = self.supervisor.launch(name, argv, environment)
         try:
             yield child
         finally:

@@ -1,6 +1,5 @@
 """Redis clients: retries off, so that a call whose outcome is unknown is never sent twice."""
 
-from functools import cache
 from typing import Any
 
 import hiredis
@@ -64,7 +63,6 @@ class _PacksInC:
             raise redis.DataError(str(error)) from error
 
 
-@cache
 def _packing_in_c(kind: type[Any]) -> type[Any]:
     """Return a class of connections that packs in C."""
     return type(kind.__name__, (_PacksInC, kind), {})

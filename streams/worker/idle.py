@@ -1,5 +1,6 @@
 """Gives memory back that idle users' ledgers hold, through the guarded commit, a little at a time."""
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -113,4 +114,4 @@ def _smaller(idle: IdleLedger) -> bytes | None:
     folded = compact(ledger)
     if folded is ledger and not idle.is_loose:
         return None
-    return pack(replace(folded, rev=ledger.rev + 1))
+    return pack(replace(folded, rev=ledger.rev + 1 + secrets.randbits(32)))

