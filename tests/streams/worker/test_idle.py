@@ -81,6 +81,14 @@ async def step(here) -> None:
             return
 
 
+async def walk(here) -> None:
+    """Take steps until every user of a shard was looked at; other tests' keys lie between them."""
+    shard = here.folder._walk.shard
+    async with asyncio.timeout(30):
+        while here.folder._walk.shard == shard:
+            await step(here)
+
+
 async def read(here, user) -> Ledger:
     return unpack(await here.client.get(here.claim.keys.ledger(user)))
 
@@ -92,7 +100,7 @@ def test_tail_of_an_idle_user_is_folded_and_the_state_says_the_same(place):
         async with place() as here:
             await here.client.set(here.claim.keys.ledger("u"), pack(before))
             mark = await here.writer.watermark(here.claim)
-            await step(here)
+            await walk(here)
             return await read(here, "u"), mark, await here.writer.watermark(here.claim)
 
     after, mark, mark_after = asyncio.run(scenario())
@@ -114,7 +122,7 @@ def test_allocation_that_appending_made_too_long_is_given_back(place, seen):
             await here.client.set(key, value[:-20])
             await here.client.append(key, value[-20:])
             loose = await here.client.memory_usage(key)
-            await step(here)
+            await walk(here)
             return len(value), loose, await here.client.memory_usage(key), await read(here, "u")
 
     length, loose, tight, after = asyncio.run(scenario())
@@ -129,7 +137,7 @@ def test_ledger_that_folding_would_not_make_smaller_is_left_alone(place):
     async def scenario():
         async with place() as here:
             await here.client.set(here.claim.keys.ledger("u"), value)
-            await step(here)
+            await walk(here)
             return await here.client.get(here.claim.keys.ledger("u"))
 
     assert asyncio.run(scenario()) == value
@@ -148,7 +156,7 @@ def test_repeat_is_found_as_if_nothing_had_been_folded(place, t, distance):
         async with place(owner=f"folds {folds}".replace(" ", "-")) as here:
             await here.client.set(here.claim.keys.ledger("u"), pack(ledger))
             if folds:
-                await step(here)
+                await walk(here)
                 has_id = 32 < distance <= len(ledger.tail)
                 assert len((await read(here, "u")).tail) == (distance if has_id else min(32, len(ledger.tail)))
             here.session.next_offsets[:] = [0]
@@ -176,7 +184,7 @@ def test_write_that_comes_between_wins_and_the_others_are_folded(place):
                 return reply
 
             here.writer.read_idle = read_then_write
-            await step(here)
+            await walk(here)
             return [await read(here, user) for user in ("u", "v", "w")]
 
     u, v, w = asyncio.run(scenario())
@@ -191,9 +199,9 @@ def test_fold_of_a_worker_that_was_fenced_writes_nothing(place):
         async with place() as here, place(owner="newer") as newer:
             await here.client.set(here.claim.keys.ledger("u"), before)
             with pytest.raises(Fenced):
-                await step(here)
+                await walk(here)
             assert await here.client.get(here.claim.keys.ledger("u")) == before
-            await step(newer)
+            await walk(newer)
             return len((await read(here, "u")).tail)
 
     assert asyncio.run(scenario()) == 32
@@ -207,7 +215,7 @@ def test_fold_after_the_watermark_moved_elsewhere_writes_nothing(place):
             await here.client.set(here.claim.keys.ledger("u"), before)
             await here.writer.commit(here.claim, 0, 5)
             with pytest.raises(OffsetMoved):
-                await step(here)
+                await walk(here)
             return await here.client.get(here.claim.keys.ledger("u"))
 
     assert asyncio.run(scenario()) == before
@@ -219,7 +227,7 @@ def test_ledger_touched_lately_is_left_alone(place):
     async def scenario():
         async with place(idle_s=3600) as here:
             await here.client.set(here.claim.keys.ledger("u"), before)
-            await step(here)
+            await walk(here)
             return await here.client.get(here.claim.keys.ledger("u"))
 
     assert asyncio.run(scenario()) == before
@@ -283,7 +291,7 @@ def test_ledger_that_cannot_be_read_does_not_stop_the_others(place):
             newer = b"\x02" + pack(ledger_of([hash_id("i")] * 60))[1:]
             await here.client.set(here.claim.keys.ledger("newer"), newer)
             await here.client.set(here.claim.keys.ledger("u"), pack(ledger_of([hash_id("i")] * 60)))
-            await step(here)
+            await walk(here)
             assert await here.client.get(here.claim.keys.ledger("newer")) == newer
             return len((await read(here, "u")).tail)
 
