@@ -71,6 +71,7 @@ async def _produce(servers: str, topic: str, log: Path, rate: float, events: int
     producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_batch_size=BATCH_BYTES)
     await producer.start()
     try:
+        await producer.partitions_for(topic)  # or the first records would wait for it
         sender = Sender(producer, topic, len(records))
         began = time.monotonic() + LEAD_S
         say("side.began")
