@@ -3,6 +3,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
+# Tests wait for servers most of the time, so two files at once take about half as long.
+JOBS ?= 2
 N ?= 30
 # For machines without a GPU: TORCH=cpu takes the small build from PyTorch's own CPU index. Not used by default.
 TORCH ?=
@@ -33,7 +35,7 @@ demo: $(STAMP) ## Run the whole of streamrec on MovieLens-100k (ARGS="--once --s
 	$(BIN)/streamrec demo $(ARGS)
 
 test: $(STAMP) ## Run all tests (KAFKA_HOME=DIR repeats the integration tests on that Apache Kafka; ARGS=...)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: $(STAMP) ## Break everything on purpose, N=30 times a row (KAFKA_HOME=DIR on Apache Kafka, too; ARGS="--rows 4,9")
 	$(BIN)/python -m tests.faults --seeds $(N) $(ARGS)

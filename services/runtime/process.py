@@ -59,6 +59,7 @@ class Process:
                 raise EngineError(f"{name} cannot be started as {argv[0]}: {error}") from error
         self.pid = self._popen.pid
         self._is_over = False
+        self._is_asked = False
         _keeper.add(self.pid)
 
     @property
@@ -76,8 +77,10 @@ class Process:
         return self.returncode is not None
 
     def terminate(self) -> None:
-        """Ask the whole group to end, and return at once."""
-        self._signal(signal.SIGTERM)
+        """Ask the whole group to end, once, and return: a second SIGTERM meets Python's default while it shuts down."""
+        if not self._is_asked:
+            self._is_asked = True
+            self._signal(signal.SIGTERM)
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Ask the whole group to end, then kill what is left of it after ``timeout_s``."""

@@ -64,6 +64,21 @@ def test_stopping_ends_the_whole_group(run):
     wait_until(lambda: not is_running(grandchild), 5)
 
 
+def test_a_process_is_asked_to_end_once(run):
+    process = run("""
+import signal
+signal.signal(signal.SIGTERM, lambda *_: print("asked", flush=True))
+print("ready", flush=True)
+while True:
+    signal.pause()
+""")
+    wait_until(lambda: "ready" in process.log_path.read_text())
+    process.terminate()
+    wait_until(lambda: "asked" in process.log_path.read_text())
+    process.stop(timeout_s=0.5)
+    assert process.log_path.read_text().count("asked") == 1
+
+
 def test_what_a_dead_process_left_behind_is_killed(run):
     process = run(PARENT)
     grandchild = int(wait_until(process.log_path.read_text))
