@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     fold_idle_s: int = Field(
         300, ge=0, le=10_000_000, description="how long nobody touched a ledger before the worker makes it smaller"
     )
-    fetch_wait_ms: int = Field(100, ge=1, le=10_000, description="how long a broker may hold a fetch without records")
+    fetch_wait_ms: int = Field(20, ge=1, le=10_000, description="how long a broker may hold a fetch without records")
     store_timeout_s: float = Field(5.0, gt=0, description="how long one call to the store may take")
     kafka_security_protocol: SecurityProtocol = Field("PLAINTEXT", description="how every Kafka client connects")
     kafka_sasl_mechanism: SaslMechanism | None = Field(None, description="with SASL_SSL or SASL_PLAINTEXT")

@@ -88,7 +88,7 @@ class Stage:
 
     def make_settings(self, namespace: str, **values: object) -> Settings:
         """Return settings of these servers; waits are those of `streamrec up` on the embedded broker."""
-        waits = {} if self.is_kafka else {"fetch_wait_ms": 10, "session_timeout_s": 5.0}
+        waits = {} if self.is_kafka else {"session_timeout_s": 5.0}
         own = {
             "bootstrap_servers": self.broker.url,
             "redis_url": self.store.url,
