@@ -15,6 +15,7 @@ from recommender.ledger.batch import EmbeddedItems
 from schemas.codec import RatingDecoder
 from schemas.errors import Fenced, OffsetMoved, StoreUnavailable
 from services.admin.ledgers import every_ledger
+from services.runtime.engines import start_store
 from streams.store.clients import make_async_client, make_client
 from streams.store.writer import StateWriter
 from streams.worker import idle as idle_module
@@ -29,10 +30,19 @@ NO_ITEMS = EmbeddedItems(bytes(8), np.empty(0, np.uint64), np.empty((0, 0)))
 TOPIC = "topic-1"
 
 
+@pytest.fixture(scope="module")
+def own_store(tmp_path_factory):
+    """A store without the keys of other tests: a walk is over every key, and how it is cut into steps counts."""
+    with start_store(tmp_path_factory.mktemp("store")) as engine:
+        yield engine
+
+
 @pytest.fixture
-def place(store, make_settings):
+def place(own_store, make_settings):
     """A maker of a claimed partition: writer, session, applier, folder and a clock set by hand."""
-    settings = make_settings(redis_url=store.url)
+    settings = make_settings(redis_url=own_store.url)
+    with make_client(settings) as client:
+        client.flushall()
 
     @asynccontextmanager
     async def make(partition=0, idle_s=0, owner="me", shards=1):
