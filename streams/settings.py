@@ -84,6 +84,9 @@ class Settings(BaseSettings):
         300, ge=0, le=10_000_000, description="how long nobody touched a ledger before the worker makes it smaller"
     )
     fetch_wait_ms: int = Field(20, ge=1, le=10_000, description="how long a broker may hold a fetch without records")
+    ledger_cache_mb: int = Field(
+        64, ge=0, le=65_536, description="memory in which a worker keeps ledgers it read or wrote last; 0: none"
+    )
     store_timeout_s: float = Field(5.0, gt=0, description="how long one call to the store may take")
     kafka_security_protocol: SecurityProtocol = Field("PLAINTEXT", description="how every Kafka client connects")
     kafka_sasl_mechanism: SaslMechanism | None = Field(None, description="with SASL_SSL or SASL_PLAINTEXT")
@@ -160,6 +163,11 @@ class Settings(BaseSettings):
     def rating_scale(self) -> str:
         """The scale that is fixed when the state is made, as the store keeps it."""
         return f"ratings {self.rating_min:g} to {self.rating_max:g}"
+
+    @property
+    def ledger_cache_bytes(self) -> int:
+        """``ledger_cache_mb`` in bytes."""
+        return self.ledger_cache_mb * 1024 * 1024
 
     @property
     def group_worker(self) -> str:

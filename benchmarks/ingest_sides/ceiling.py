@@ -43,10 +43,10 @@ class NotingWriter(StateWriter):
 
     notes: Calls
 
-    async def read_with_cuts(self, claim: Claim, *arguments: Any) -> Any:
+    async def read(self, claim: Claim, *arguments: Any) -> Any:
         """Note and read."""
-        self.notes.made.append(("read_with_cuts", arguments))
-        return await super().read_with_cuts(claim, *arguments)
+        self.notes.made.append(("read", arguments))
+        return await super().read(claim, *arguments)
 
     async def commit(self, claim: Claim, *arguments: Any) -> None:  # type: ignore[override]
         """Note and commit."""
