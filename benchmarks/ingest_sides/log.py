@@ -1,6 +1,7 @@
 """The log of ratings that every side reads: generated once, kept as a file, and put on a topic."""
 
 import asyncio
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,20 +37,31 @@ def make_log(path: Path, ratings: int, seed: int = 4) -> list[Item]:
     return items
 
 
-def read_log(path: Path, events: int | None = None) -> pd.DataFrame:
-    """Return the first ``events`` ratings of a file, all when None."""
-    return pd.read_parquet(path)[:events]
+def read_log(path: Path) -> pd.DataFrame:
+    """Return the ratings of a file."""
+    return pd.read_parquet(path)
 
 
-def read_records(path: Path, partitions: int, events: int | None = None) -> list[list[LoggedRecord]]:
+def read_records(path: Path, partitions: int) -> list[list[LoggedRecord]]:
     """Return the records of each partition; users are spread as Java's producer spreads them."""
     records: list[list[LoggedRecord]] = [[] for _ in range(partitions)]
-    for user_id, item_id, rating, ts_ms in read_log(path, events).itertuples(index=False):
+    for user_id, item_id, rating, ts_ms in read_log(path).itertuples(index=False):
         value = encode(RatingEvent(user_id=user_id, item_id=item_id, rating=rating, ts_ms=ts_ms))
         key = user_id.encode()
         own = records[partition_of(key, partitions)]
         own.append(LoggedRecord(len(own), value, key))
     return records
+
+
+def keep_records(path: Path, records: list[list[LoggedRecord]]) -> None:
+    """Write the records of each partition to a file, which is read sooner than they are made."""
+    path.write_bytes(pickle.dumps([[(each.value, each.key) for each in own] for own in records]))
+
+
+def load_records(path: Path) -> list[list[LoggedRecord]]:
+    """Return what :func:`keep_records` wrote."""
+    kept = pickle.loads(path.read_bytes())
+    return [[LoggedRecord(offset, *each) for offset, each in enumerate(own)] for own in kept]
 
 
 def partition_of(key: bytes, partitions: int) -> int:

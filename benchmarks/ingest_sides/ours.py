@@ -7,13 +7,15 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
 
 from benchmarks.ingest_sides.log import PARTITIONS, read_log
 from benchmarks.ingest_sides.stage import READY_TIMEOUT_S, RUN_TIMEOUT_S, Run, Stage, wait_until
 from schemas.errors import EngineError
 from services.admin.bus import open_admin
 from services.admin.digest import state_digest
-from services.lab.digest import expected_digest
+from services.lab.digest import Digest, expected_digest
 from services.runtime.supervise import Child
 from streams.bus.topics import create_topics, require_topic
 from streams.settings import Settings
@@ -21,7 +23,6 @@ from streams.store.clients import make_client
 from streams.store.reader import StateReader, merge_watermarks
 
 WORKER = (sys.executable, "-m", "services.cli.main", "worker")
-LONG_SESSION_S = 60.0
 
 
 class Watch:
@@ -29,7 +30,12 @@ class Watch:
 
     def __init__(self, settings: Settings, topic_id: str) -> None:
         self._client = make_client(settings)
+        self._topic_id = topic_id
         self._reader = StateReader(self._client, settings.namespace, 1, topic_id, PARTITIONS)
+
+    def keys(self) -> list[str]:
+        """Return the keys of the watermarks, by partition."""
+        return [self._reader.keys(0).watermark(self._topic_id, partition) for partition in range(PARTITIONS)]
 
     def marks(self) -> dict[int, int]:
         """Return the watermark of each partition that has one."""
@@ -59,9 +65,7 @@ def run_workers(stage: Stage, workers: int) -> Run:
     """
     stage.empty_store()
     unique = uuid.uuid4().hex[:6]
-    settings = stage.make_settings(
-        f"ours-{unique}", topic_ratings=f"bench.{unique}.ratings", session_timeout_s=LONG_SESSION_S
-    )
+    settings = stage.make_settings(f"ours-{unique}", topic_ratings=f"bench.{unique}.ratings")
     with open_admin(settings) as admin:
         create_topics(admin, settings)
         topic = require_topic(admin, settings.topic("ratings"))
@@ -88,7 +92,7 @@ def run_workers(stage: Stage, workers: int) -> Run:
 def _measure(stage: Stage, workers: Sequence[Child], watch: Watch) -> Run:
     wait_until(lambda: sum(watch.marks().values()) > 0, READY_TIMEOUT_S, "the first ratings are applied")
     began, first = time.perf_counter(), sum(watch.marks().values())
-    measured = stage.cores_used(workers)
+    measured = stage.cores_used(side=workers)
 
     def is_done() -> bool:
         stage.supervisor.check()
@@ -106,6 +110,11 @@ def _check(stage: Stage, settings: Settings) -> None:
     """
     with make_client(settings) as client:
         found = state_digest(client, settings, stage.item_ids)
-    expected = expected_digest(read_log(stage.log_path))
+    expected = _expected(stage.log_path)
     if (found.state, found.statistics) != (expected.state, expected.statistics):
         raise EngineError(f"the state is {found}, the log says {expected}")
+
+
+@cache
+def _expected(log_path: Path) -> Digest:
+    return expected_digest(read_log(log_path))
