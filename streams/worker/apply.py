@@ -296,8 +296,8 @@ class BatchApplier:
         claim = session.claims[shard]
         while True:
             try:
-                if part.redriven:
-                    part = part.without(await self._writer.redriven(claim, part.redriven.values()))
+                if marks := part.marks:
+                    part = part.without(await self._writer.redriven(claim, marks))
                 new_events = np.bincount(part.events.users, minlength=len(part.user_ids)).tolist()
                 stored, cuts = await self._writer.read_with_cuts(claim, part.user_ids, new_events, items)
                 kept = part.skip(cuts_here(cuts, session.topic_id, session.partition))
@@ -324,8 +324,7 @@ class BatchApplier:
                 else:
                     user_ids = [part.user_ids[user] for user in folded.users]
                     deltas = statistics_deltas(part.events, folded.applied)
-                    redriven = list(part.redriven.values())
-                    await self._writer.commit(claim, expected, new, user_ids, folded.writes, deltas, redriven)
+                    await self._writer.commit(claim, expected, new, user_ids, folded.writes, deltas, part.marks)
             except StoreUnavailable as error:
                 log.warning("store.unavailable", partition=session.partition, shard=shard, error=str(error))
                 if not await self._was_committed(session, shard, new):
