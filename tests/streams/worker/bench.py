@@ -52,6 +52,11 @@ class Bench:
     async def position(self, partition: int = 0) -> int:
         return int((await self.client.get(self._keys(0).watermark(TOPIC_ID, partition))).split()[0])
 
+    async def marks(self) -> set[bytes]:
+        """Return the dead letters that count as applied."""
+        shards = range(self.settings.shards)
+        return set().union(*[await self.client.smembers(self._keys(shard).redriven) for shard in shards])
+
     async def wipe(self) -> None:
         await self.client.delete(*await self.client.keys(f"{{{self.settings.namespace}:*"))
 

@@ -24,7 +24,7 @@ from streams.worker import apply as apply_module
 from streams.worker.batches import BadRecord
 from streams.worker.forgetting import Forgetting, plan_forget, take_forgets
 from tests.streams.store.mutants import NO_FENCE, NO_FORGETS, NO_GENERATION, NO_OFFSET, NO_OWNER, without
-from tests.streams.worker.bench import forget, log_of, open_bench
+from tests.streams.worker.bench import forget, log_of, open_bench, redriven
 from tests.streams.worker.memory import MemoryRecord, rating
 
 pytestmark = pytest.mark.integration
@@ -129,6 +129,50 @@ def test_late_record_of_another_partition_leaves_the_new_ledger(bench):
             return digest_of(seen)
 
     assert asyncio.run(scenario()) == expected(("u", "e", 4.0), ("w", "a", 4.0))
+
+
+@pytest.mark.parametrize("count", [1, 2048])
+@pytest.mark.parametrize("end", [0, 1, 2])
+def test_dead_letter_redriven_around_it_is_the_same_whichever_partition_is_first(bench, count, end):
+    """The event of a dead letter that counts is the first one in the log, forgotten or not."""
+
+    async def scenario(partitions):
+        first = [redriven(0), redriven(1), forget(2, p0=end, p1=0), redriven(3), rating(4, item="b")]
+        logs = {0: log_of(*first), 1: log_of(forget(0, p0=end, p1=0), partition=1)}
+        async with bench() as seen:
+            for partition in partitions:
+                await seen.apply(logs[partition], count)
+            return digest_of(seen), await seen.marks()
+
+    orders = asyncio.run(scenario((0, 1))), asyncio.run(scenario((1, 0)))
+    assert orders == ((expected(("u", "b", 4.0)), {b"T/0/1"}),) * 2
+
+
+def test_marks_of_what_is_forgotten_are_written_with_the_piece_they_lie_in(bench, monkeypatch):
+    """One ledger a script: each commits the marks below its own end and no others."""
+    monkeypatch.setattr(writer_module, "READ_BYTES", 0)
+    users = ["v", "u", "w", "u", "x", "x"]
+
+    async def scenario():
+        async with bench() as seen:
+            await seen.apply(log_of(*(rating(n, user=user) for n, user in enumerate("vwx")), partition=2))
+            await seen.apply(log_of(forget(0, p0=4, p1=0), partition=1))
+            commit, commits = seen.writer.commit, []
+
+            async def note(claim, expected, new, user_ids, writes, deltas, marks, forgets):
+                commits.append((new, marks))
+                await commit(claim, expected, new, user_ids, writes, deltas, marks, forgets)
+
+            with patch.object(seen.writer, "commit", note):
+                async with asyncio.timeout(10):
+                    await seen.apply(log_of(*(redriven(n, f"T/0/{n}", user=user) for n, user in enumerate(users))))
+            return commits, [await seen.t(user) for user in "uvwx"]
+
+    commits, t = asyncio.run(scenario())
+    names = [b"T/0/%d" % n for n in range(len(users))]
+    assert t == [0, 2, 2, 3]
+    assert [end for end, _ in commits] == [2, 4, 6]
+    assert [set(marks) for _, marks in commits] == [set(names[:2]), set(names[2:4]), set(names[4:])]
 
 
 def test_user_forgotten_twice_is_gone_twice(bench):
