@@ -159,9 +159,9 @@ def test_marks_of_what_is_forgotten_are_written_with_the_piece_they_lie_in(bench
             await seen.apply(log_of(forget(0, p0=4, p1=0), partition=1))
             commit, commits = seen.writer.commit, []
 
-            async def note(claim, expected, new, *rest):
-                commits.append((new, rest[3]))
-                await commit(claim, expected, new, *rest)
+            async def note(claim, expected, new, user_ids, writes, deltas, marks, forgets):
+                commits.append((new, marks))
+                await commit(claim, expected, new, user_ids, writes, deltas, marks, forgets)
 
             with patch.object(seen.writer, "commit", note):
                 async with asyncio.timeout(10):
