@@ -95,7 +95,8 @@ class LedgerWrite(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         expected: first 16 bytes read.
-        is_append: write ``head`` over the header and append ``tail``; else ``head`` is the whole value.
+        is_append: write ``head`` over the header and append ``tail``; else ``head`` is the whole value, or nothing
+            when the ledger stays as it is and must only be the one read, as all events were found to be repeats.
     """
 
     expected: bytes
@@ -106,10 +107,10 @@ class LedgerWrite(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldedBatch:
-    """What a batch does: a write for each user with an applied event, in the order of ``users``.
+    """What a batch does: a write for each user with an event, in the order of ``users``.
 
     Attributes:
-        users: indexes of the users written.
+        users: indexes of the users written or, where all was a repeat, compared.
         writes: their changes.
         applied: which events were applied (the others are repeats), bool, one an event.
     """
@@ -165,8 +166,13 @@ def fold_batch(
             base, tail = fold_tail(base, tail, int(headers["t"][user]))
             headers["base"][user] = len(base)
             bodies[user] = base.tobytes() + tail.tobytes()
-    writes = _writes(stored, headers, records, changed.tolist(), zip(starts.tolist(), ends, strict=True), bodies)
-    return FoldedBatch(changed.tolist(), writes, applied)
+    written = changed.tolist()
+    writes = _writes(stored, headers, records, written, zip(starts.tolist(), ends, strict=True), bodies)
+    for user in sorted(set(batch.users.tolist()).difference(written)):
+        known = stored[user]
+        written.append(user)
+        writes.append(LedgerWrite(known.value[:PREFIX_BYTES] if known is not None else b"", False, b"", b""))
+    return FoldedBatch(written, writes, applied)
 
 
 def _writes(

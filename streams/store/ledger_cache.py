@@ -75,7 +75,7 @@ class LedgerCache:
         newer, older = self._newer, self._older
         for user_id, write in zip(user_ids, writes, strict=True):
             known = newer.get(user_id) or older.get(user_id)
-            if known is None or known is _CONTESTED:
+            if known is None or known is _CONTESTED or not write.head:
                 continue
             value = known.value
             if value[:PREFIX_BYTES] != write.expected:

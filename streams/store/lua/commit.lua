@@ -4,7 +4,8 @@
 -- ARGV: generation, fence, owner, expected next offset, new next offset, number of ledgers, number of forget events
 --       applied when they were read ('-' where it is not asked for), statistics buckets in all, most deltas kept,
 --       packed changes of statistics, then a ledger: expected revision, head, tail; then the redriven events.
---       A ledger without a tail is written whole; else head goes over the header and tail is appended.
+--       A ledger without a tail is written whole, or only compared when it has no head either; else head goes over
+--       the header and tail is appended.
 local users = tonumber(ARGV[6])
 if ARGV[7] ~= '-' and ARGV[7] ~= (redis.call('HGET', KEYS[5], '') or '') then return {'REV'} end
 local conflicts = {'REV'}
@@ -19,7 +20,9 @@ end
 local whole = {}
 for i = 1, users do
   local key, head, tail = KEYS[5 + i], ARGV[9 + 3 * i], ARGV[10 + 3 * i]
-  if tail == '' then
+  if head == '' then
+    -- Compared above: all of its events were repeats of what is in it.
+  elseif tail == '' then
     whole[#whole + 1], whole[#whole + 2] = key, head
   else
     redis.call('SETRANGE', key, 0, head)

@@ -56,7 +56,8 @@ def fold_in_batches(
         found = [read(stored[u], int((batch.users == u).sum()), items, whole_bytes) for u in range(users)]
         folded = fold_batch(batch, found, np.zeros(users, np.uint64), TOPIC, PARTITION, items)
         for user, change in zip(folded.users, folded.writes, strict=True):
-            stored[user] = write(stored[user], change)
+            if change.head:
+                stored[user] = write(stored[user], change)
         if number in idle:
             stored = [value and pack(compact(unpack(value))) for value in stored]
     return stored
@@ -167,11 +168,12 @@ def test_rev_starts_where_it_is_told_and_grows_by_what_it_is_told_and_one():
     assert [unpack(first).rev, unpack(write(first, again.writes[0])).rev] == [124, 134]
 
 
-def test_batch_of_repeats_writes_nothing():
+def test_batch_of_repeats_writes_nothing_but_says_which_ledger_they_were_found_in():
     batch = EventBatch(np.zeros(1, np.int64), np.array([(10, 50000, 8)], EVENT), np.array([0], np.uint64))
     value = fold_batch(batch, [None], np.zeros(1, np.uint64), TOPIC, PARTITION, ITEMS).writes[0].head
     folded = fold_batch(batch, [read(value, 1)], np.zeros(1, np.uint64), TOPIC, PARTITION, ITEMS)
-    assert (folded.writes, folded.applied.tolist()) == ([], [False])
+    assert (folded.users, folded.applied.tolist()) == ([0], [False])
+    assert folded.writes == [LedgerWrite(value[:16], False, b"", b"")]
 
 
 @pytest.mark.parametrize("seen", [10, 1000])

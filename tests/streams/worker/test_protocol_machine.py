@@ -96,6 +96,17 @@ def drop_marks_below_a_cut(monkeypatch):
     monkeypatch.setattr(ShardPart, "skip", skip_with_marks)
 
 
+def compare_only_what_is_written(monkeypatch):
+    fold = apply_module.fold_batch
+
+    def fold_without_compares(*arguments):
+        folded = fold(*arguments)
+        kept = [i for i, write in enumerate(folded.writes) if write.head]
+        return replace(folded, users=[folded.users[i] for i in kept], writes=[folded.writes[i] for i in kept])
+
+    monkeypatch.setattr(apply_module, "fold_batch", fold_without_compares)
+
+
 MUTATIONS = {
     "the watermark compare": cut_from(COMMIT, *NO_OFFSET),
     "the fence check": cut_from(COMMIT, *NO_FENCE),
@@ -110,6 +121,7 @@ MUTATIONS = {
     "the expected offset of the session": read_expected_offset_again,
     "the shard's watermark under a session's start": take_events_below_the_watermark,
     "the redrive marks of what a cut leaves out": drop_marks_below_a_cut,
+    "the compare of ledgers in which only repeats were found": compare_only_what_is_written,
 }
 
 
