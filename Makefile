@@ -41,7 +41,7 @@ test: $(STAMP) ## Run all tests (KAFKA_HOME=DIR repeats the integration tests on
 
 faults: $(STAMP) ## Break everything on purpose, N=30 times a row, JOBS=3 rows at once (KAFKA_HOME=DIR on Apache Kafka, too; ARGS="--rows 4,9")
 	$(BIN)/python -m tests.faults --seeds $(N) --jobs $(JOBS) $(ARGS)
-	$(BIN)/python -m tests.faults --seeds 10 --jobs $(JOBS) --mutations
+	$(BIN)/python -m tests.faults --seeds 20 --jobs $(JOBS) --mutations
 
 check: $(STAMP) ## Lint, types, import rules
 	$(BIN)/ruff check .

@@ -136,7 +136,7 @@ ROWS = (
         "two workers, cluster of three: a primary killed, its replica behind",
         rows_cluster.kill_primary,
         "kill to all of it again",
-        seed_s=15,
+        seed_s=25,
     ),
     Row("19", "worker's event loop blocked: ended, replaced", rows_worker.hung, "block to next commit", seed_s=18),
     Row("20", "embeddings of another D released, two workers on different ones", rows_worker.other_releases, APPLIED),
