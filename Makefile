@@ -3,8 +3,6 @@
 VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
-# Tests wait for servers most of the time, so two files at once take about half as long.
-JOBS ?= 2
 N ?= 30
 # For machines without a GPU: TORCH=cpu takes the small build from PyTorch's own CPU index. Not used by default.
 TORCH ?=
@@ -34,12 +32,16 @@ endif
 demo: $(STAMP) ## Run the whole of streamrec on MovieLens-100k (ARGS="--once --summary FILE")
 	$(BIN)/streamrec demo $(ARGS)
 
+# Tests wait for servers most of the time, so two files at once take about half as long; so do the rows of faults.
+test: JOBS ?= 2
+faults: JOBS ?= 3
+
 test: $(STAMP) ## Run all tests (KAFKA_HOME=DIR repeats the integration tests on that Apache Kafka; ARGS=...)
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-faults: $(STAMP) ## Break everything on purpose, N=30 times a row (KAFKA_HOME=DIR on Apache Kafka, too; ARGS="--rows 4,9")
-	$(BIN)/python -m tests.faults --seeds $(N) $(ARGS)
-	$(BIN)/python -m tests.faults --seeds 3 --mutations
+faults: $(STAMP) ## Break everything on purpose, N=30 times a row, JOBS=3 rows at once (KAFKA_HOME=DIR on Apache Kafka, too; ARGS="--rows 4,9")
+	$(BIN)/python -m tests.faults --seeds $(N) --jobs $(JOBS) $(ARGS)
+	$(BIN)/python -m tests.faults --seeds 20 --jobs $(JOBS) --mutations
 
 check: $(STAMP) ## Lint, types, import rules
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.faults import report
 from tests.faults.mutations import MUTATIONS
 from tests.faults.rows import chosen_rows
-from tests.faults.suite import kafka_home, run_lanes, run_mutations
+from tests.faults.suite import jobs_of, kafka_home, mutated_jobs, run_jobs
 
 
 def main() -> int:
@@ -19,17 +19,22 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the results to this file; what is there of other rows stays")
     parser.add_argument("--write", type=Path, help="write the table to this page, from --json where it is given")
     parser.add_argument("--mutations", nargs="?", const=",".join(MUTATIONS), help="take guards out instead, in turn")
+    parser.add_argument("--jobs", type=_at_least_one, default=3, help="rows that run at once, each on its own servers")
     options = parser.parse_args()
-    say = functools.partial(print, flush=True)
+    say, home = functools.partial(print, flush=True), kafka_home()
     if options.mutations:
-        found = run_mutations(options.mutations.split(","), options.seeds, kafka_home(), say)
-        merged = report.merge(options.json, mutations={name: result.as_json() for name, result in found.items()})
-        failed = [name for name, result in found.items() if not result.faults]
+        jobs = mutated_jobs(options.mutations.split(","), home)
+        found = dict(zip(jobs, run_jobs(jobs, options.seeds, options.jobs, home, say), strict=True))
+        merged = report.merge(
+            options.json, mutations={f"{job.mutation} {job.broker}": result.as_json() for job, result in found.items()}
+        )
+        failed = [str(job) for job, result in found.items() if not result.is_promise_broken]
         say(f"RED: not seen by the suite: {', '.join(failed)}" if failed else f"all {len(found)} mutations were seen")
     else:
-        results = run_lanes(options.rows, options.seeds, kafka_home())
+        wanted = chosen_rows(options.rows)
+        results = run_jobs(jobs_of(wanted, home), options.seeds, options.jobs, home, say)
         merged = report.merge(options.json, rows={f"{one.number} {one.broker}": one.as_json() for one in results})
-        lines, failed = report.verdict(results, chosen_rows(options.rows), is_named=options.rows is not None)
+        lines, failed = report.verdict(results, wanted, is_named=options.rows is not None)
         say("\n".join(lines))
     if options.json:
         options.json.write_text(json.dumps(merged, indent=1) + "\n")

@@ -63,6 +63,10 @@ def _line(row: Row, found: dict[str, Any]) -> str:
     )
 
 
+def _seen(found: dict[str, Any]) -> str:
+    return _shown(found["faults"][-1]) if found["is_promise_broken"] else "NOT SEEN"
+
+
 def write(path: Path, merged: dict[str, Any]) -> None:
     """Replace what stands between the marks of a page."""
     before, _, rest = path.read_text().partition(BEGIN)
@@ -85,9 +89,10 @@ def table(merged: dict[str, Any]) -> str:
         if not results:
             lines.append(f"| {row.number} | {row.what} | | 0 | not checked | | | |")
     lines += [f"| {number} | {what} | | 0 | **not checked** | | | |" for number, what in MISSING.items()]
-    lines += ["", "| taken out | row | seen as |", "| --- | --- | --- |"]
+    lines += ["", "| taken out | row | broker | seen as |", "| --- | --- | --- | --- |"]
     for name, mutation in MUTATIONS.items():
-        found = merged["mutations"].get(name)
-        seen = "not checked" if found is None else _shown(found["faults"][0]) if found["faults"] else "NOT SEEN"
-        lines.append(f"| {mutation.what} | {mutation.row} | {seen} |")
+        results = [merged["mutations"][key] for key in merged["mutations"] if key.rpartition(" ")[0] == name]
+        lines += [f"| {mutation.what} | {mutation.row} | {found['broker']} | {_seen(found)} |" for found in results]
+        if not results:
+            lines.append(f"| {mutation.what} | {mutation.row} | | not checked |")
     return "\n".join(lines) + "\n"

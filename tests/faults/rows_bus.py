@@ -1,30 +1,24 @@
-"""Rows in which the broker stops, dies, changes its topics or cannot be reached as it should."""
+"""Rows in which the broker stops, gets partitions, or does not take what it should."""
 
 import os
 import random
 import signal
 import time
-from collections.abc import Callable
 
-from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from services.admin.bus import open_admin
 from streams.bus.clients import make_producer
-from streams.bus.topics import create_topics, describe_topics, require_topic
+from streams.bus.topics import describe_topics, require_topic
 from tests.faults.book import Message, draw_messages
-from tests.faults.proxy import Proxy
-from tests.faults.rows_store import BROKEN_S, _cut, _expect_halt, _hints, _silent, _slow
-from tests.faults.rows_worker import pause
-from tests.faults.stage import SESSION_S, PromiseBrokenError, Stage
-from tests.integration.system import end
+from tests.faults.rows_network import BROKEN_S
+from tests.faults.stage import SESSION_S, PromiseBrokenError, Stage, pause
 from tests.waiting import wait_until
 
 
 def _stopped_for(shares: float):
     def row(stage: Stage, draws: random.Random) -> float:
-        if "worker" not in stage.children:
-            stage.worker()
+        stage.first_worker()
         with stage.traffic(draws):
             pause(draws.uniform(0.2, 0.6))
             os.killpg(stage.servers.broker.pid, signal.SIGSTOP)
@@ -42,133 +36,6 @@ broker_stopped_shortly = _stopped_for(0.6)
 broker_stopped_long = _stopped_for(3.0)
 
 
-def kill_broker(stage: Stage, draws: random.Random) -> float:
-    if "worker" not in stage.children:
-        stage.worker()
-    with stage.traffic(draws):
-        pause(draws.uniform(0.2, 0.6))
-        stage.servers.broker.kill()
-        stage.servers.broker.restart()
-        since, mark = time.monotonic(), stage.progress()
-        return stage.recovery_s(since, mark)
-
-
-def _network(break_: Callable[[Proxy, random.Random], None], *, waits: bool = True):
-    """Return a row whose worker's fetches and group calls go through a proxy that is broken for a while."""
-
-    def row(stage: Stage, draws: random.Random) -> float:
-        name, port = f"worker{len(stage.children)}", stage.servers.broker.port
-        with Proxy(port) as proxy:
-            worker = stage.worker(name, FAULTS_BROKER=f"{port}:{proxy.port}")
-            with stage.traffic(draws):
-                pause(draws.uniform(0.1, 0.5))
-                break_(proxy, draws)
-                pause(BROKEN_S if waits else 0.1)
-                mark = stage.progress()
-                proxy.mend()
-                seconds = stage.recovery_s(time.monotonic(), mark)
-            stage.settle()
-            worker.stop()
-            if worker.returncode != 0:
-                raise PromiseBrokenError(f"the worker ended with {worker.returncode}")
-        return seconds
-
-    return row
-
-
-def _reset_after(proxy: Proxy, draws: random.Random) -> None:
-    for _ in range(4):
-        broken = proxy.broken
-        proxy.reset_after = draws.randint(1, 5_000)
-        wait_until(lambda broken=broken: proxy.broken > broken, 20, "the connection is reset")
-
-
-def _lose_reply(proxy: Proxy, draws: random.Random) -> None:
-    for _ in range(4):
-        broken = proxy.broken
-        proxy.lost_reply_to = b"ratings"
-        wait_until(lambda broken=broken: proxy.broken > broken, 20, "a reply is lost")
-
-
-broker_cut = _network(_cut)
-broker_silent = _network(_silent)
-broker_slow = _network(_slow)
-broker_reset = _network(_reset_after, waits=False)
-broker_reply_lost = _network(_lose_reply, waits=False)
-
-
-def _start(stage: Stage, draws: random.Random):
-    worker = stage.worker()
-    with stage.traffic(draws, count=400):
-        pass
-    stage.settle()
-    stage.check()
-    wait_until(lambda: _hints(stage) > 0, 20, "the group has committed offsets")
-    return worker
-
-
-def _make_topic_again(stage: Stage) -> None:
-    name = stage.topics["ratings"].name
-    with open_admin(stage.settings) as admin:
-        admin.delete_topics([name])
-        wait_until(lambda: name not in describe_topics(admin, [name]), 20, "the topic is gone")
-        create_topics(admin, stage.settings)
-        stage.topics["ratings"] = require_topic(admin, name)
-
-
-def topic_made_again_under_a_worker(stage: Stage, draws: random.Random) -> float:
-    worker = _start(stage, draws)
-    old = stage.topics["ratings"]
-    since = time.monotonic()
-    _make_topic_again(stage)
-    topic, messages = stage.topics["ratings"].name, list(draw_messages(draws, 50, 3))
-    for message in messages:
-        stage.producer.send(topic, value=message.value, partition=message.partition)
-    stage.producer.flush(timeout=20)
-    _expect_halt(worker, "TopicReplaced")
-    seconds = time.monotonic() - since
-    stage.topics["ratings"] = old
-    return seconds
-
-
-def topic_made_again_while_down(stage: Stage, draws: random.Random) -> float:
-    worker = _start(stage, draws)
-    old = stage.topics["ratings"]
-    end(worker)
-    _make_topic_again(stage)
-    since = time.monotonic()
-    worker.restart()
-    _expect_halt(worker, "TopicReplaced")
-    stage.topics["ratings"] = old
-    return time.monotonic() - since
-
-
-def log_truncated(stage: Stage, draws: random.Random) -> float:
-    """Retention removes records that were not applied."""
-    worker = _start(stage, draws)
-    end(worker)
-    with stage.traffic(draws, count=400):
-        pass
-
-    with open_admin(stage.settings) as admin:
-        name = stage.topics["ratings"].name
-        admin.delete_records({TopicPartition(name, p): offset for p, offset in stage.book.ends().items()})
-    marks, since = stage.watermarks(), time.monotonic()
-    worker.restart()
-    _expect_halt(worker, "EventsLost")
-    seconds = time.monotonic() - since
-    if stage.watermarks() != marks:
-        raise PromiseBrokenError("the worker went over lost events")
-    _forget_unapplied(stage, marks)
-    return seconds
-
-
-def _forget_unapplied(stage: Stage, marks: dict[int, int]) -> None:
-    for partition, records in stage.book.records.items():
-        for offset in [offset for offset in records if offset >= marks[partition]]:
-            del records[offset]
-
-
 def partitions_added(stage: Stage, draws: random.Random) -> float:
     """Users move to other partitions while the worker runs."""
     stage.worker()
@@ -181,8 +48,7 @@ def partitions_added(stage: Stage, draws: random.Random) -> float:
         stage.topics["ratings"] = require_topic(admin, name)
     since, mark = time.monotonic(), stage.progress()
     stage.producer.close(timeout=10)
-
-    stage.producer = make_producer(stage.settings)
+    stage.producer = stage.make_producer()
     with stage.traffic(draws, count=600):
         wait_until(lambda: min(stage.watermarks().values()) > 0, 60, "the new partitions are applied")
     assert stage.progress() > mark
@@ -191,7 +57,7 @@ def partitions_added(stage: Stage, draws: random.Random) -> float:
 
 def letters_refused(stage: Stage, draws: random.Random) -> float:
     """The broker takes no dead letters: the worker ends or waits, and drops nothing."""
-    worker = stage.children.get("worker") or stage.worker()
+    worker = stage.first_worker()
     topic = stage.topics["ratings.dlq"].name
     _configure(stage, topic, "10")
     try:
@@ -215,16 +81,13 @@ def letters_refused(stage: Stage, draws: random.Random) -> float:
 
 
 def _configure(stage: Stage, topic: str, most_bytes: str) -> None:
-
     with open_admin(stage.settings) as admin:
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": most_bytes})])
 
 
 def aborted_transactions(stage: Stage, draws: random.Random) -> float:
     """Records of transactions that were aborted lie between the others; those of committed ones count."""
-
-    if "worker" not in stage.children:
-        stage.worker()
+    stage.first_worker()
     topic, since = stage.topics["ratings"].name, time.monotonic()
     producer = make_producer(stage.settings, transactional_id=f"t{draws.randrange(1 << 40)}")
     try:

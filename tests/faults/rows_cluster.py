@@ -7,8 +7,7 @@ import time
 
 from streams.store.keys import ShardKeys
 from tests.faults.cluster import PRIMARIES, Cluster
-from tests.faults.rows_worker import pause
-from tests.faults.stage import PromiseBrokenError, Stage
+from tests.faults.stage import FaultMissedError, Stage, pause
 from tests.waiting import wait_until
 
 
@@ -32,9 +31,10 @@ def kill_primary(stage: Stage, draws: random.Random) -> float:
                 os.kill(replica.pid, signal.SIGCONT)
                 seconds = inner.recovery_s(since, mark)
             inner.settle()
+            inner.end_workers()
             inner.check()
             if not any(event.get("event") == "session.ended" for child in workers for event in child.events()):
-                raise PromiseBrokenError("the replica lacked nothing, so nothing was repaired")
+                raise FaultMissedError("the replica lacked nothing, so nothing was repaired")
         finally:
             inner.close()
     return seconds

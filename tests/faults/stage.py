@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import redis
 from kafka import TopicPartition
@@ -31,12 +32,14 @@ from streams.store.keys import ShardKeys
 from streams.store.writer import Watermark
 from tests.faults import checker
 from tests.faults.book import ITEMS, Book, Message, draw_messages
-from tests.integration.system import System, environment_of
+from tests.faults.proxy import Proxy
+from tests.integration.system import STOP_S, System, environment_of
 from tests.waiting import wait_until
 
 LAUNCHER = (sys.executable, "-m", "tests.faults.launcher")
 SESSION_S = 1.5
 SETTLE_S = 60.0
+RECONNECT_MS = 200
 DIM = 4
 
 
@@ -44,13 +47,22 @@ class PromiseBrokenError(AssertionError):
     """The system is not as promised."""
 
 
+class FaultMissedError(AssertionError):
+    """The fault did not do what it should, so the row shows nothing."""
+
+
+def pause(seconds: float) -> None:
+    """Let a fault last: the one thing here that has no condition to wait on."""
+    moment = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() >= moment, seconds + 5)
+
+
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """The running broker and store, and which broker it is."""
+    """The running broker and store."""
 
     broker: Engine
     store: Engine
-    is_kafka: bool
 
 
 @cache
@@ -86,13 +98,15 @@ class Stage(System):
         self.directory = directory
         self.mutation = mutation
         self.book = Book()
+        self.proxy: Proxy | None = None
+        self._proxies = contextlib.ExitStack()
         self._tokens = itertools.count()
         directory.mkdir(parents=True, exist_ok=True)
         super().__init__(Settings(**own | values), directory)
         self.publish(films())
         self.releases: list[ModelRelease] = []
         self.release(DIM)
-        self.producer = make_producer(self.settings)
+        self.producer = self.make_producer()
 
     # Processes
 
@@ -106,6 +120,28 @@ class Stage(System):
         if ready:
             child.wait_for_event("worker.ready")
         return child
+
+    def first_worker(self, settings: Settings | None = None) -> Child:
+        """Return the worker named ``worker``; it is started for the first seed, and serves the others."""
+        return self.children.get("worker") or self.worker(settings=settings)
+
+    def end_workers(self) -> None:
+        """End every worker that still runs.
+
+        Raises:
+            PromiseBrokenError: one does not end with 0 within 10 s.
+        """
+        running = [child for child in self.children.values() if child.returncode is None]
+        for child in running:
+            child.terminate()
+        ended = {child.name: child.wait(STOP_S) for child in running}
+        if wrong := {name: code for name, code in ended.items() if code != 0}:
+            raise PromiseBrokenError(f"told to end, workers ended with {wrong}")
+
+    def open_proxy(self, port: int) -> Proxy:
+        """Open the stage's proxy, to a port; it is closed after the workers."""
+        self.proxy = self._proxies.enter_context(Proxy(port))
+        return self.proxy
 
     def arm(self, at: str, do: str, after: int = 1, name: str = "worker", partition: str | None = None) -> None:
         """Let a worker do something at a coming passage of a point, perhaps only with one partition."""
@@ -133,6 +169,10 @@ class Stage(System):
         publish_release(self.settings, trained.release)
 
     # Traffic
+
+    def make_producer(self) -> Any:
+        """Return a producer that finds a broker again as soon as it is back; by default it waits up to 30 s longer."""
+        return make_producer(self.settings, reconnect_backoff_max_ms=RECONNECT_MS)
 
     @contextlib.contextmanager
     def traffic(self, draws: random.Random, count: int = 1200, rate: float = 1200.0, **how) -> Iterator[None]:
@@ -218,7 +258,11 @@ class Stage(System):
             found = self.watermarks()
             return all(found[partition] >= end for partition, end in ends.items())
 
-        wait_until(is_done, timeout_s, f"watermarks {self.watermarks()} reach {ends}")
+        try:
+            wait_until(is_done, timeout_s)
+        except AssertionError as error:
+            late = f"not within {timeout_s:g} s: watermarks {self.watermarks()} reach {ends}"
+            raise PromiseBrokenError(late) from error
 
     def check(self) -> None:
         """Compare every field of everything with the book.
@@ -259,3 +303,4 @@ class Stage(System):
         for path in self.directory.glob("*.taken"):
             path.unlink()
         super().close()
+        self._proxies.close()

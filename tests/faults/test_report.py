@@ -1,4 +1,4 @@
-from tests.faults.report import verdict
+from tests.faults.report import table, verdict
 from tests.faults.rows import ROWS, chosen_rows, rows_on
 from tests.faults.suite import Result
 
@@ -39,3 +39,13 @@ def test_nothing_run_at_all_is_a_failure():
 
 def test_a_row_that_ran_no_seed_is_red():
     assert verdict([result("3", seeds=0)], chosen_rows("3"), is_named=False)[1] == ["3 on tansu"]
+
+
+def test_the_table_of_mutations_shows_the_broken_promise_and_nothing_else_as_seen():
+    broken = result("10", "kafka", faults=["seed 0: EngineError: died", "seed 1: lost 1"], is_promise_broken=True)
+    died = result("10", faults=["seed 0: EngineError: died"])
+    mutations = {"fence kafka": broken.as_json(), "dead letters tansu": died.as_json()}
+    lines = table({"python": "3", "cores": 2, "packages": {}, "rows": {}, "mutations": mutations}).splitlines()
+    assert "| the fence | 10 | kafka | seed 1: lost 1 |" in lines
+    assert "| the wait for dead letters | 1c | tansu | NOT SEEN |" in lines
+    assert "| the seek | 4 | | not checked |" in lines
