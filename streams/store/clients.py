@@ -48,11 +48,15 @@ def make_client(settings: Settings) -> redis.Redis | redis.RedisCluster:
         raise ConfigurationError(f"redis_url {without_password(settings.redis_url)!r}: {error}") from error
 
 
-class _PacksInC:
-    """Packs commands by hiredis: redis-py's asyncio connections do it argument by argument in Python.
+class _OwnConnection:
+    """What redis-py's asyncio connections do otherwise.
 
-    A commit has thousands of arguments; packing them took a third of the worker's time.
+    Commands are packed by hiredis, not argument by argument in Python: a commit has thousands, and packing them took a
+    third of the worker's time. And a connection that another task closed before the command was written, as a cluster's
+    client does when a node is gone, is a lost connection, not an AttributeError.
     """
+
+    _writer: Any
 
     def pack_command(self, *args: Any) -> list[bytes]:
         """Return a command as it is sent; a name of several words counts as several arguments."""
@@ -62,20 +66,25 @@ class _PacksInC:
         except TypeError as error:
             raise redis.DataError(str(error)) from error
 
+    async def _send_packed_command(self, command: Any) -> None:
+        if self._writer is None:
+            raise redis.ConnectionError("the connection was closed before the command was sent")
+        await super()._send_packed_command(command)  # type: ignore[misc]
 
-def _packing_in_c(kind: type[Any]) -> type[Any]:
-    """Return a class of connections that packs in C."""
-    return type(kind.__name__, (_PacksInC, kind), {})
+
+def _own(kind: type[Any]) -> type[Any]:
+    """Return a class of connections with what we do otherwise."""
+    return type(kind.__name__, (_OwnConnection, kind), {})
 
 
-def _pack_in_c(client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:
+def _use_own_connections(client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:
     if isinstance(client, redis.asyncio.RedisCluster):
-        kind = _packing_in_c(client.connection_kwargs["connection_class"])
+        kind = _own(client.connection_kwargs["connection_class"])
         client.connection_kwargs["connection_class"] = kind
         for node in client.startup_nodes:
             node.connection_class = kind
     else:
-        client.connection_pool.connection_class = _packing_in_c(client.connection_pool.connection_class)
+        client.connection_pool.connection_class = _own(client.connection_pool.connection_class)
 
 
 def make_async_client(settings: Settings) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
@@ -93,5 +102,5 @@ def make_async_client(settings: Settings) -> redis.asyncio.Redis | redis.asyncio
             client = redis.asyncio.Redis.from_url(settings.redis_url, **arguments)
     except ValueError as error:
         raise ConfigurationError(f"redis_url {without_password(settings.redis_url)!r}: {error}") from error
-    _pack_in_c(client)
+    _use_own_connections(client)
     return client

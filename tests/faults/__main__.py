@@ -29,6 +29,8 @@ def main() -> int:
             options.json, mutations={f"{job.mutation} {job.broker}": result.as_json() for job, result in found.items()}
         )
         failed = [str(job) for job, result in found.items() if not result.is_promise_broken]
+        if left := set(options.mutations.split(",")) - {job.mutation for job in jobs}:
+            say(f"not run, as their rows need KAFKA_HOME: {', '.join(sorted(left))}")
         say(f"RED: not seen by the suite: {', '.join(failed)}" if failed else f"all {len(found)} mutations were seen")
     else:
         wanted = chosen_rows(options.rows)

@@ -80,7 +80,12 @@ ROWS = (
     Row("9i", "broker connections reset after n bytes, 4 times", rows_network.broker_reset),
     Row("9j", "only the reply of the broker lost, 4 times", rows_network.broker_reply_lost),
     Row(
-        "10", "zombie: stopped, replaced, continued: writes nothing", rows_worker.zombie, "stop to takeover", seed_s=12
+        "10",
+        "zombie: stopped, replaced, continued: writes nothing",
+        rows_worker.zombie,
+        "stop to takeover",
+        needs_kafka=True,  # Tansu at times holds the next join for ever after a member was fenced
+        seed_s=12,
     ),
     Row(
         "11",
@@ -143,7 +148,7 @@ ROWS = (
     Row("21", "aborted transactions in the log: not applied", rows_bus.aborted_transactions, APPLIED, needs_kafka=True),
 )
 
-OF_THE_BUS = frozenset(("1d", "7a", "7b", "9f", "9g", "9h", "9i", "9j", "10", "11", "13a", "13b"))
+OF_THE_BUS = frozenset(("1d", "7a", "7b", "9f", "9g", "9h", "9i", "9j", "11", "13a", "13b"))
 """Rows that another broker may answer otherwise: run on Apache Kafka, too, where there is one."""
 
 MISSING: dict[str, str] = {}

@@ -54,3 +54,18 @@ def test_an_argument_that_is_no_text_and_no_number_is_refused(value):
     connection = asyncio.run(make_connection("redis://127.0.0.1:1/0"))
     with pytest.raises(redis.DataError, match="must be str, int, float or bytes"):
         connection.pack_command("SET", "key", value)
+
+
+@every_kind
+def test_connection_closed_by_another_task_before_the_command_was_written_is_a_lost_connection(url):
+    async def send() -> None:
+        connection = await make_connection(url)
+
+        async def connect_and_be_closed(**_: object) -> None:
+            connection._writer = None
+
+        connection.connect_check_health = connect_and_be_closed
+        await connection.send_packed_command([b"PING"])
+
+    with pytest.raises(redis.ConnectionError, match="closed before the command was sent"):
+        asyncio.run(send())
