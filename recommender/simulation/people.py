@@ -10,7 +10,7 @@ from recommender.arrays import Flags, Floats, Hashes, Integers, read_only
 from recommender.catalogue import Catalogue
 from recommender.statistics import StatisticsView
 
-BLOCK_CELLS = 1 << 15
+BLOCK_CELLS = 1 << 14
 """Users are taken together until they have so many candidates, padding included: what stays in a core's cache."""
 
 

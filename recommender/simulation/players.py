@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from recommender.arrays import Flags, Floats, Integers
-from recommender.draws import Draws
+from recommender.draws import BatchDraws, Draws
 from recommender.novelty import novelty
 from recommender.policies.bandit import BanditPolicy
 from recommender.profile import update_mean
@@ -79,6 +79,8 @@ class BanditPlayer:
         self._rule = BATCH_RULES[policy.rule]
         self._seed = seed
         self._user_ids = user_ids
+        users = [f"{policy.name}/{user_id}" for user_id in user_ids]
+        self._draws = BatchDraws(seed, users, [f"{seed}/{user}/" for user in users])
 
     def choose(self, table: Table, plays: Flags) -> Picks:
         """Return the pick of each user; see :meth:`Player.choose`."""
@@ -114,30 +116,28 @@ class BanditPlayer:
         hashes = table.block.hashes
         for user in np.flatnonzero(scores.untried[users, best] & table.is_open[users, best]).tolist():
             ties = np.flatnonzero(score[user] == score[user, best[user]])
-            keys = self._draws(user, table.t).tie_keys(hashes[user, ties])
+            draws = draws_of(self._seed, self._policy.name, self._user_ids[user], table.t)
+            keys = draws.tie_keys(hashes[user, ties])
             best[user] = ties[np.argmin(keys)]
         return best
 
     def _coins(self, t: int, plays: Flags) -> Floats:
         coins = np.ones(len(plays))
-        for user in np.flatnonzero(plays).tolist():
-            coins[user] = self._draws(user, t).uniform(0)
+        users = np.flatnonzero(plays)
+        coins[users] = self._draws.uniforms(users.tolist(), str(t), slot=0)
         return coins
 
     def _draw_columns(self, table: Table, users: Integers, columns: Integers) -> Integers:
         """Return ``columns`` with a uniform draw from what is open for ``users``."""
-        n_open = table.n_open.tolist()
-        numbers = [self._draws(user, table.t).integer(0, n_open[user]) for user in users.tolist()]
+        n_open = table.n_open[users].tolist()
+        numbers = np.array(self._draws.integers(users.tolist(), str(table.t), 0, n_open), dtype=np.int64)
         drawn = columns.copy()
         if table.repeats:  # all candidates are open: a number is a column
             drawn[users] = numbers
         else:
-            reached = np.cumsum(table.is_open[users], axis=1) > np.array(numbers, dtype=np.int64)[:, np.newaxis]
+            reached = np.cumsum(table.is_open[users], axis=1) > numbers[:, np.newaxis]
             drawn[users] = reached.argmax(axis=1)
         return drawn
-
-    def _draws(self, user: int, t: int) -> Draws:
-        return draws_of(self._seed, self._policy.name, self._user_ids[user], t)
 
 
 def draws_of(seed: int, policy: str, user_id: str, step: int) -> Draws:
