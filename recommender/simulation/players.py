@@ -79,8 +79,8 @@ class BanditPlayer:
         self._rule = BATCH_RULES[policy.rule]
         self._seed = seed
         self._user_ids = user_ids
-        users = [f"{policy.name}/{user_id}" for user_id in user_ids]
-        self._draws = BatchDraws(seed, users, [f"{seed}/{user}/" for user in users])
+        starts = [name_step(seed, policy.name, user_id, "") for user_id in user_ids]
+        self._draws = BatchDraws(seed, [user for user, _ in starts], [request for _, request in starts])
 
     def choose(self, table: Table, plays: Flags) -> Picks:
         """Return the pick of each user; see :meth:`Player.choose`."""
@@ -140,9 +140,18 @@ class BanditPlayer:
         return drawn
 
 
+def name_step(seed: int, policy: str, user_id: str, step: int | str) -> tuple[str, str]:
+    """Return the user and the request that a step draws as.
+
+    >>> name_step(7, "greedy_compat", "u", 3)
+    ('greedy_compat/u', '7/greedy_compat/u/3')
+    """
+    return f"{policy}/{user_id}", f"{seed}/{policy}/{user_id}/{step}"
+
+
 def draws_of(seed: int, policy: str, user_id: str, step: int) -> Draws:
-    """Return the draws of a step: those of user ``policy/user`` and request ``seed/policy/user/step``."""
-    return Draws(seed, f"{policy}/{user_id}", f"{seed}/{policy}/{user_id}/{step}")
+    """Return the draws of a step."""
+    return Draws(seed, *name_step(seed, policy, user_id, step))
 
 
 def predict_compat(theta: Floats, x: Floats, t: int, s: float) -> Floats:

@@ -18,7 +18,7 @@ from services.cli.sources import BadLines, ColumnsArgument, load_items, load_rat
 from services.lab.datasets import DATASETS, load_dataset
 from services.lab.people import gather_people
 from services.lab.plots import draw_html, draw_png, make_panels
-from services.lab.simulation import name_policies, run_policy, write_choices, write_curves
+from services.lab.simulation import count_differences, name_policies, run_policy, write_choices, write_curves
 from services.lab.vectors import read_vectors, train_vectors
 from streams.settings import Settings
 
@@ -40,8 +40,9 @@ def simulate(
     seed: int = 7,
     out: Path = Path("simulation"),
     columns: ColumnsArgument = None,
+    through_bus: Annotated[bool, Parameter(negative="")] = False,
     settings: SettingsArgument,
-) -> None:
+) -> int:
     """Run the bandit off line on a log of ratings: users meet the items they rated, a policy picks, the rating answers.
 
     Args:
@@ -58,24 +59,67 @@ def simulate(
         seed: of every draw, the choice of users and the training.
         out: folder for choices.parquet, curves.parquet, curves.html and curves.png.
         columns: what the file of ratings calls a column.
+        through_bus: send every choice and rating through broker, worker, store and scorer of the settings, under names
+            of their own, and compare with the run off line; exit code 1 when they differ.
         settings: from flags, environment and files.
     """
     names = name_policies(policy, mode)
     terms, parameters = _checked(steps, users, mode, repeats, s, epsilon, settings)
     people = _gather(ratings, embeddings, items, columns, users, seed, settings)
-    outcomes: dict[str, Outcomes] = {}
+    outcomes = _run_offline(people, names, terms, parameters, seed)
+    verdict = 0
+    if through_bus:
+        offline, outcomes = outcomes, _run_online(people, names, terms, parameters, seed, settings)
+        verdict = _compare(people, outcomes, offline)
+    _write(
+        people,
+        outcomes,
+        mode,
+        out,
+        f"{len(people.user_ids):,} users of {Path(ratings).name}, {steps} steps, {mode} mode",
+    )
+    return verdict
+
+
+def _run_offline(
+    people: People, names: list[str], terms: Terms, parameters: PolicySettings, seed: int
+) -> dict[str, Outcomes]:
+    outcomes = {}
     with progress_bar() as progress:
         task = progress.add_task("policies", total=len(names))
         for name in names:
             progress.update(task, description=name)
             outcomes[name] = run_policy(people, name, terms, parameters, seed)
             progress.advance(task)
+    return outcomes
+
+
+def _run_online(
+    people: People, names: list[str], terms: Terms, parameters: PolicySettings, seed: int, settings: Settings
+) -> dict[str, Outcomes]:
+    from services.cli.simulate_bus import run_through_bus  # noqa: PLC0415 - off line there are no servers
+
+    with progress_bar() as progress:
+        task = progress.add_task("steps through the bus", total=len(names) * len(people.user_ids) * terms.steps)
+        return run_through_bus(people, names, terms, parameters, seed, settings, on_step=lambda: progress.advance(task))
+
+
+def _compare(people: People, online: dict[str, Outcomes], offline: dict[str, Outcomes]) -> int:
+    differences, first = count_differences(people, online, offline)
+    total = sum(each.rows.size for each in online.values())
+    if first is None:
+        say(f"all {total:,} choices through the bus are those of the run off line, and so are their scores")
+        return 0
+    say(f"{differences:,} of {total:,} choices through the bus are not those of the run off line; the first: {first}")
+    return 1
+
+
+def _write(people: People, outcomes: dict[str, Outcomes], mode: Mode, out: Path, title: str) -> None:
     curves = {name: curves_of(each) for name, each in outcomes.items()}
     out.mkdir(parents=True, exist_ok=True)
     rows = write_choices(out / "choices.parquet", people, outcomes.items())
     write_curves(out / "curves.parquet", curves)
     panels = make_panels(curves, mode)
-    title = f"{len(people.user_ids):,} users of {Path(ratings).name}, {steps} steps, {mode} mode, seed {seed}"
     draw_png(panels, f"{title}; bands: 95 %", out / "curves.png")
     draw_html(panels, f"{title}; bands: 95 %", out / "curves.html")
     _report(curves, title)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recommender.arrays import Integers
 from recommender.policies import POLICIES, PolicySettings, make_policy
 from recommender.policies.bandit import BanditPolicy
 from recommender.simulation.curves import Curve
@@ -81,6 +82,27 @@ def _player_maker(people: People, name: str, settings: PolicySettings, seed: int
         return BanditPlayer(policy, seed, [people.user_ids[user] for user in block.users.tolist()])
 
     return make_player
+
+
+def count_differences(
+    people: People, online: Mapping[str, Outcomes], offline: Mapping[str, Outcomes]
+) -> tuple[int, str | None]:
+    """Return how many choices differ in item or score, and the first of them in words."""
+    count, first = 0, None
+    for name, heard in online.items():
+        expected = offline[name]
+        differs = (heard.rows != expected.rows) | (heard.scores != expected.scores)
+        places: Integers = np.argwhere(differs)
+        count += len(places)
+        if len(places) and first is None:
+            user, step = places[0].tolist()
+            item_ids = people.catalogue.item_ids
+            first = (
+                f"{name}, user {people.user_ids[user]!r}, step {step}: {item_ids[heard.rows[user, step]]!r} "
+                f"({heard.scores[user, step]!r}) on line, {item_ids[expected.rows[user, step]]!r} "
+                f"({expected.scores[user, step]!r}) off line"
+            )
+    return count, first
 
 
 def write_choices(path: Path, people: People, outcomes: Iterable[tuple[str, Outcomes]]) -> int:

@@ -19,7 +19,7 @@ SEED = 7
 
 
 def catalogue_of(vectors):
-    vectors = np.asarray(vectors, dtype=np.float64)
+    vectors = np.asarray(vectors, dtype=np.float32).astype(np.float64)  # what a release can hold
     entries = [CatalogueEntry(Item(item_id=f"i{row}"), row) for row in range(len(vectors))]
     return build_catalogue(entries, lambda _: (vectors, np.ones(len(vectors), dtype=np.bool_)), b"12345678", "test@1")
 
