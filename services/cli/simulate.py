@@ -71,13 +71,9 @@ def simulate(
     if through_bus:
         offline, outcomes = outcomes, _run_online(people, names, terms, parameters, seed, settings)
         verdict = _compare(people, outcomes, offline)
-    _write(
-        people,
-        outcomes,
-        mode,
-        out,
-        f"{len(people.user_ids):,} users of {Path(ratings).name}, {steps} steps, {mode} mode",
-    )
+    where = "through the bus" if through_bus else "off line"
+    title = f"{len(people.user_ids):,} users of {Path(ratings).name}, {steps} steps, {mode} mode, seed {seed}, {where}"
+    _write(people, outcomes, mode, out, title)
     return verdict
 
 

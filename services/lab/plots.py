@@ -60,6 +60,7 @@ def draw_png(panels: list[Panel], title: str, path: Path) -> None:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - wanted for pictures only
         from matplotlib.figure import Figure  # noqa: PLC0415
+        from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise _missing(error) from error
     figure = Figure(figsize=(11.0, 7.5), dpi=110, layout="constrained")
@@ -72,6 +73,7 @@ def draw_png(panels: list[Panel], title: str, path: Path) -> None:
             axes.set_yscale("log")
         axes.set_title(panel.title, loc="left", fontsize=11)
         axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(visible=True, alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     labels = [line.policy for line in panels[0].lines]

@@ -116,6 +116,14 @@ def test_a_policy_of_the_working_directory_is_run_and_has_no_scores(run, world, 
         (("--epsilon", "1.5"), "must be in [0, 1], got 1.5"),
         (("--s", "0"), "s must be positive"),
         (("--no-repeats",), "compat mode allows repeats"),
+        (
+            ("--through-bus", "--policy", "tests.services.lab.own_policies:greedy"),
+            "got tests.services.lab.own_policies",
+        ),
+        (
+            ("--through-bus", "--mode", "default"),
+            "--through-bus is for policies of the scorer",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(run, world, more, says):
