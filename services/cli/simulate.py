@@ -10,7 +10,7 @@ from recommender.policies import PolicySettings
 from recommender.simulation.curves import Curve, curves_of
 from recommender.simulation.experiment import Mode, Outcomes, Terms
 from recommender.simulation.people import People
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, DataError
 from schemas.events import Item
 from services.cli.flags import SettingsArgument
 from services.cli.show import note, progress_bar, say, show_table
@@ -66,6 +66,7 @@ def simulate(
     names = name_policies(policy, mode)
     terms, parameters = _checked(steps, users, mode, repeats, s, epsilon, settings)
     people = _gather(ratings, embeddings, items, columns, users, seed, settings)
+    _make_folder(out)
     outcomes = _run_offline(people, names, terms, parameters, seed)
     verdict = 0
     if through_bus:
@@ -75,6 +76,13 @@ def simulate(
     title = f"{len(people.user_ids):,} users of {Path(ratings).name}, {steps} steps, {mode} mode, seed {seed}, {where}"
     _write(people, outcomes, mode, out, title)
     return verdict
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"--out {out} cannot be made: {error}") from error
 
 
 def _run_offline(
@@ -112,7 +120,6 @@ def _compare(people: People, online: dict[str, Outcomes], offline: dict[str, Out
 
 def _write(people: People, outcomes: dict[str, Outcomes], mode: Mode, out: Path, title: str) -> None:
     curves = {name: curves_of(each) for name, each in outcomes.items()}
-    out.mkdir(parents=True, exist_ok=True)
     rows = write_choices(out / "choices.parquet", people, outcomes.items())
     write_curves(out / "curves.parquet", curves)
     panels = make_panels(curves, mode)

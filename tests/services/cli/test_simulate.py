@@ -139,3 +139,9 @@ def test_lines_that_break_the_contract_are_named_and_left_out(run, world, tmp_pa
     outcome = run(*command())
     assert outcome.code == 0
     assert "1 lines were left out" in outcome.err
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(run, world, tmp_path):
+    outcome = run(*command(out="r.csv"))
+    assert outcome.code == 1
+    assert "--out r.csv cannot be made" in outcome.err
