@@ -31,6 +31,7 @@ WORLDS = st.fixed_dictionaries(
         "kinds": st.integers(1, 6),
         "dim": st.integers(1, 17),
         "most": st.integers(1, 12),
+        "has_strangers": st.booleans(),
     }
 )
 
@@ -56,7 +57,7 @@ def test_every_compat_policy_equals_the_notebooks_loop_item_for_item(name, seed)
 
 @pytest.mark.parametrize("name", POLICIES)
 @given(world=WORLDS, repeats=st.booleans(), decay=st.sampled_from(["fixed", "sqrt"]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_every_policy_chooses_and_scores_as_when_asked_user_by_user(name, world, repeats, decay):
     people = random_people(**world)
     parameters = PolicySettings(s=7.0, epsilon=0.4, epsilon_decay=decay)

@@ -38,8 +38,8 @@ def people_of(catalogue, histories, strangers=()):
     return People(catalogue, tuple(histories), np.array(starts), np.array(rows), np.array(ratings), statistics)
 
 
-def random_people(seed, *, users, items, kinds, dim, most):
-    """Items of few kinds, so that ties are common; users of 1 to ``most`` candidates."""
+def random_people(seed, *, users, items, kinds, dim, most, has_strangers=True):
+    """Items of few kinds, so that ties are common; users of 1 to ``most`` candidates; half as many other ratings."""
     rng = np.random.default_rng(seed)
     catalogue = catalogue_of(rng.normal(size=(kinds, dim))[rng.integers(0, kinds, size=items)])
     histories = {}
@@ -47,7 +47,7 @@ def random_people(seed, *, users, items, kinds, dim, most):
         chosen = rng.choice(items, size=rng.integers(1, most + 1), replace=False)
         histories[f"u{user}"] = {int(row): float(rng.integers(1, 11) / 2) for row in chosen}
     strangers = [(int(rng.integers(0, items)), float(rng.integers(1, 11) / 2)) for _ in range(items // 2)]
-    return people_of(catalogue, histories, strangers)
+    return people_of(catalogue, histories, strangers if has_strangers else ())
 
 
 def run(people, policy, terms, seed=SEED):
