@@ -1,8 +1,8 @@
 """The off-line experiment, vectorised over users, beside the loop that the notebook has, on MovieLens-100k.
 
 300 users, 100 steps, compat mode. The loop is slow, so it runs on fewer users, spread evenly over the numbers of
-candidates that people have; both sides are given per step of one user. Ours includes making
-the arrays. The ratio ``ours_vs_loop`` is of the notebook's three policies together.
+candidates that people have; both sides are given per step of one user. Ours includes making the arrays. The ratio
+``ours_vs_loop`` is of the notebook's three policies together.
 """
 
 from collections.abc import Callable
