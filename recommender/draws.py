@@ -8,12 +8,13 @@ There is no state to carry, so the same request draws the same numbers in any or
 Streams keep the draws of one slot apart: 0 the coin, 1 the uniform choice, 2 the order of ties.
 """
 
+from collections.abc import Iterable, Sequence
 from struct import Struct
 
 import numpy as np
 from xxhash import xxh3_128_digest, xxh64_intdigest
 
-from recommender.arrays import Hashes
+from recommender.arrays import Floats, Hashes
 
 COIN, CHOICE, TIES = 0, 1, 2
 
@@ -39,7 +40,7 @@ class Draws:
 
     def __init__(self, seed: int, user_id: str, request_id: str) -> None:
         self.seed = seed
-        self._key = xxh3_128_digest(f"{seed}/{len(user_id)}/{user_id}/{request_id}".encode())
+        self._key = xxh3_128_digest(_name_request(seed, user_id, request_id))
 
     def word(self, slot: int, stream: int) -> int:
         """Return 64 random bits for a slot and stream."""
@@ -74,3 +75,43 @@ class Draws:
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return mixed ^ (mixed >> np.uint64(31))
+
+
+class BatchDraws:
+    """The draws of many users' requests whose ids end alike: what :class:`Draws` gives each, for less work.
+
+    Args:
+        seed: the deployment's seed, any integer.
+        user_ids: the requests' users, B of them.
+        request_starts: what their request ids begin with, B of them.
+
+    >>> many = BatchDraws(7, ["u", "v"], ["u/", "v/"])
+    >>> many.uniforms([1], "0", slot=0) == [Draws(7, "v", "v/0").uniform(0)]
+    array([ True])
+    """
+
+    __slots__ = ("_starts",)
+
+    def __init__(self, seed: int, user_ids: Sequence[str], request_starts: Sequence[str]) -> None:
+        pairs = zip(user_ids, request_starts, strict=True)
+        self._starts = [_name_request(seed, user_id, start) for user_id, start in pairs]
+
+    def uniforms(self, users: Iterable[int], request_end: str, slot: int, stream: int = COIN) -> Floats:
+        """Return :meth:`Draws.uniform` for some of the users, by their places."""
+        words = np.array(self._words(users, request_end, slot, stream), dtype=np.uint64)
+        return np.asarray((words >> np.uint64(_WORD_BITS - _FLOAT_BITS)) * 2.0**-_FLOAT_BITS)
+
+    def integers(
+        self, users: Iterable[int], request_end: str, slot: int, ns: Iterable[int], stream: int = CHOICE
+    ) -> list[int]:
+        """Return :meth:`Draws.integer` for some of the users, by their places; each in [0, n) of its own positive n."""
+        words = self._words(users, request_end, slot, stream)
+        return [(word * n) >> _WORD_BITS for word, n in zip(words, ns, strict=True)]
+
+    def _words(self, users: Iterable[int], request_end: str, slot: int, stream: int) -> list[int]:
+        starts, end, counter = self._starts, request_end.encode(), _pack_counter(slot, stream)
+        return [xxh64_intdigest(xxh3_128_digest(starts[user] + end) + counter) for user in users]
+
+
+def _name_request(seed: int, user_id: str, request_id: str) -> bytes:
+    return f"{seed}/{len(user_id)}/{user_id}/{request_id}".encode()

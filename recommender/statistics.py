@@ -143,7 +143,7 @@ def shrunk_means(view: StatisticsView, k0: float = 5.0, *, prior: float) -> Floa
     >>> shrunk_means(StatisticsView(np.array([5, 0]), np.array([200_000, 0]), 10, 300_000), prior=2.75)
     array([3.5, 3. ])
     """
-    return _shrink(view.counts, view.sums, k0, view.global_mean(prior))
+    return shrink(view.counts, view.sums, k0, view.global_mean(prior))
 
 
 def means_of_others(
@@ -168,11 +168,12 @@ def means_of_others(
     """
     counts = np.maximum(view.counts[rows] - own_counts, 0)
     sums = np.where(counts > 0, view.sums[rows] - own_sums, 0)
-    return _shrink(counts, sums, k0, view.global_mean(prior))
+    return shrink(counts, sums, k0, view.global_mean(prior))
 
 
-def _shrink(counts: Integers, sums: Integers, k0: float, m: float) -> Floats:
-    return (sums / RATING_QUANTUM + k0 * m) / (counts + k0)
+def shrink(counts: Integers, sums: Integers, k0: float, m: Floats | float) -> Floats:
+    """Return (sums + k0 m)/(counts + k0), ``sums`` in units of 1/10000; shapes broadcast."""
+    return np.asarray((sums / RATING_QUANTUM + k0 * m) / (counts + k0))
 
 
 def _check_columns(counts: Integers, sums: Integers) -> None:

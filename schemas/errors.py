@@ -5,6 +5,7 @@
     ├── RequestError        a readable request asks for what cannot be given; it is answered with the error's code
     ├── ConfigurationError  settings contradict one another or the servers; the process refuses to start
     ├── DataError           a file or data set of the user's cannot be read; nothing was published
+    ├── PolicyError         a policy of the user's own failed, or picked what was not offered
     ├── CatalogueError      an item cannot join the catalogue (two ids share a hash)
     ├── LedgerError         a stored ledger's bytes cannot be read (another version, a wrong length)
     ├── ModelError          a release cannot be fetched, checked or loaded; the live model stays
@@ -75,6 +76,10 @@ class ConfigurationError(StreamrecError):
 
 class DataError(StreamrecError):
     """A file or data set of the user's cannot be read."""
+
+
+class PolicyError(StreamrecError):
+    """A policy of the user's own failed, or picked what was not offered; the experiment ends."""
 
 
 class CatalogueError(StreamrecError):

@@ -7,12 +7,10 @@ import numpy as np
 from recommender.arrays import Floats, Integers
 from recommender.catalogue import Catalogue
 from recommender.novelty import UNSEEN_LAST_T, compat_bonus, novelty
-from recommender.policies.scores import Scores, largest_product, products_at
+from recommender.policies.scores import ROUNDING_MARGIN, Scores, largest_product, products_at
 from recommender.policies.settings import PolicySettings
 from recommender.profile import Profile
 from recommender.statistics import StatisticsView
-
-_ROUNDING_MARGIN = 1.0 + 1e-9
 
 
 def score_compat(
@@ -45,7 +43,7 @@ def score_ucb_compat(
     relevance, fresh, bonus, counts = _parts(rows, profile, catalogue, settings)
     e = profile.t + 1
     untried = counts == 0
-    ceiling = largest_product(profile.theta, catalogue) * _ROUNDING_MARGIN
+    ceiling = largest_product(profile.theta, catalogue) * ROUNDING_MARGIN
     ceiling += math.sqrt(2.0 * math.log2(e + 1.0) / e) + 1.0
     score = np.where(untried, ceiling, relevance * fresh + bonus)
     return Scores(score, relevance, fresh, bonus, untried)

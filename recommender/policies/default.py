@@ -7,7 +7,7 @@ import numpy as np
 from recommender.arrays import Floats, Integers
 from recommender.catalogue import Catalogue
 from recommender.novelty import novelty_of_seen
-from recommender.policies.scores import Scores, largest_product, products_at
+from recommender.policies.scores import ROUNDING_MARGIN, Scores, largest_product, products_at
 from recommender.policies.settings import PolicySettings
 from recommender.profile import Profile, weigh_vectors
 from recommender.statistics import StatisticsView, means_of_others
@@ -15,8 +15,6 @@ from schemas.codec import RATING_QUANTUM
 
 HALF_TRUST_T = 3
 """The t at which the user's own ratings have half their weight: t/(t + 3)."""
-
-_ROUNDING_MARGIN = 1.0 + 1e-9
 
 
 def taste(profile: Profile, catalogue: Catalogue, statistics: StatisticsView, settings: PolicySettings) -> Floats:
@@ -74,7 +72,7 @@ def score_ucb(
     novelty = default_novelty(rows, profile, catalogue, settings)
     highest_tried = float(means.max(initial=0.0)) + settings.c * math.sqrt(2.0 * log_t)
     lowest_untried = float(means.min(initial=0.0)) - largest_product(theta, catalogue)
-    lift = (highest_tried - lowest_untried) * _ROUNDING_MARGIN + 1.0
+    lift = (highest_tried - lowest_untried) * ROUNDING_MARGIN + 1.0
     score = relevance * novelty + np.where(untried, lift, bonus)
     return Scores(score, relevance, novelty, bonus, untried, lift)
 

@@ -55,6 +55,9 @@ class Scores:
         return parts
 
 
+ROUNDING_MARGIN = 1.0 + 1e-9
+"""What a bound on scores is multiplied by, so that it also bounds their rounded sums."""
+
 Rule = Callable[[Integers, Profile, Catalogue, StatisticsView, PolicySettings], Scores]
 """Catalogue rows [M], user, items, statistics and parameters to scores [M]."""
 

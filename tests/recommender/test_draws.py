@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.draws import Draws
+from recommender.draws import BatchDraws, Draws
 from recommender.hashing import hash_ids
 
 
@@ -65,3 +65,15 @@ def test_every_item_comes_first_among_ties_equally_often():
     hashes = hash_ids("abcdef")
     firsts = [int(np.argmin(Draws(7, "u", f"r{i}").tie_keys(hashes))) for i in range(6000)]
     assert np.abs(np.bincount(firsts, minlength=6) - 1000).max() < 144
+
+
+def test_draws_of_many_are_those_of_each():
+    users = ["a", "policy/ü", "u" * 100]
+    many = BatchDraws(9, users, [f"9/{user}/" for user in users])
+    each = [Draws(9, user, f"9/{user}/31") for user in users]
+    for slot, stream in ((0, 0), (3, 1)):
+        assert many.uniforms(range(3), "31", slot, stream).tolist() == [draws.uniform(slot, stream) for draws in each]
+        ns = [1, 7, 10**6]
+        expected = [draws.integer(slot, n, stream) for draws, n in zip(each, ns, strict=True)]
+        assert many.integers(range(3), "31", slot, ns, stream) == expected
+    assert many.uniforms([2, 0], "31", 0).tolist() == [each[2].uniform(0), each[0].uniform(0)]
