@@ -193,8 +193,8 @@ def _writes(
         if user in bodies:
             writes.append(LedgerWrite(expected, False, head + bodies[user], b""))
         elif known is None or known.is_whole:
-            body = known.value[size:] if known is not None else b""
-            writes.append(LedgerWrite(expected, False, head + body + added, b""))
+            body = memoryview(known.value)[size:] if known is not None else b""
+            writes.append(LedgerWrite(expected, False, b"".join((head, body, added)), b""))
         else:
             writes.append(LedgerWrite(expected, True, head, added))
     return writes

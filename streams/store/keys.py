@@ -1,5 +1,6 @@
 """Names of the keys; every key of a shard shares one hash tag, so a shard is one cluster slot."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -74,11 +75,16 @@ class ShardKeys:
 
     def ledger(self, user_id: str) -> str:
         """The user's ledger."""
-        # The root written out, here and for the statistics: thousands of these a batch.
-        return f"{{{self.namespace}:{self.shard}}}:g{self.generation}:user:{user_id}"
+        return f"{self.root}:g{self.generation}:user:{user_id}"
+
+    def ledgers(self, user_ids: Iterable[str]) -> list[str]:
+        """The ledgers of users; thousands of these a batch."""
+        prefix = self.ledger("")
+        return [prefix + user_id for user_id in user_ids]
 
     def statistics(self, bucket: int) -> str:
         """One bucket of the item statistics: a hash with two fields an item."""
+        # The root written out: hundreds of these a batch.
         return f"{{{self.namespace}:{self.shard}}}:g{self.generation}:items:{bucket}"
 
     @property

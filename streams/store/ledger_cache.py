@@ -74,20 +74,28 @@ class LedgerCache:
         """Take in what was written, where it follows what is kept."""
         newer, older = self._newer, self._older
         for user_id, write in zip(user_ids, writes, strict=True):
-            known = newer.get(user_id) or older.get(user_id)
-            if known is None or known is _CONTESTED or not write.head:
+            before = newer.get(user_id)
+            known = before if before is not None else older.get(user_id)
+            head = write.head
+            if known is None or known is _CONTESTED or not head:
                 continue
             value = known.value
             if value[:PREFIX_BYTES] != write.expected:
                 self._drop(user_id)
-            elif write.is_append:
-                newest = (value[len(write.head) :] + write.tail)[-_NEWEST_BYTES:]
-                tail = known.tail + len(write.tail) // EVENT.itemsize
-                self._put(user_id, StoredLedger(write.head + newest, False, tail))
+                continue
+            if write.is_append:
+                newest = (value[len(head) :] + write.tail)[-_NEWEST_BYTES:]
+                ledger = StoredLedger(head + newest, False, known.tail + len(write.tail) // EVENT.itemsize)
+            elif len(head) < self._whole_bytes:
+                ledger = StoredLedger(head, True)
             else:
-                self._put(user_id, self._shortened(StoredLedger(write.head, True)))
-            if self._newer is not newer:
-                newer, older = self._newer, self._older
+                ledger = self._shortened(StoredLedger(head, True))
+            newer[user_id] = ledger
+            if before is not None:
+                self._newer_bytes += len(ledger.value) - len(value)
+            else:
+                self._newer_bytes += len(user_id) + len(ledger.value) + _OVERHEAD_BYTES
+        self._turn_over()
 
     def drop(self, user_ids: Iterable[str]) -> None:
         """Drop ledgers that may have been written or not."""
@@ -126,6 +134,9 @@ class LedgerCache:
             self._newer_bytes += len(user_id) + len(ledger.value) + _OVERHEAD_BYTES
         else:
             self._newer_bytes += len(ledger.value) - len(before.value)
+        self._turn_over()
+
+    def _turn_over(self) -> None:
         if 2 * self._newer_bytes > self._most_bytes:
             self._newer, self._older, self._newer_bytes = {}, self._newer, 0
 

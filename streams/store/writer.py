@@ -25,7 +25,7 @@ DELTA_TOKEN_BYTES = 8
 
 DELTAS_KEPT = 1024
 
-WHOLE_BYTES = 2048
+WHOLE_BYTES = 1024
 """A shorter ledger is read and written whole, in an allocation of its size; to a longer one, events are appended."""
 
 _NOT_ASKED = "-"
@@ -224,7 +224,7 @@ class StateWriter:
         reply = await call_script_async(
             self._client,
             READ,
-            [keys.live_generation, *map(keys.ledger, user_ids), keys.forgotten],
+            [keys.live_generation, *keys.ledgers(user_ids), keys.forgotten],
             [
                 keys.generation,
                 items.dim,
@@ -402,7 +402,7 @@ class StateWriter:
                 keys.sequence,
                 keys.deltas,
                 keys.forgotten,
-                *map(keys.ledger, user_ids),
+                *keys.ledgers(user_ids),
                 *map(keys.statistics, buckets),
                 *([keys.redriven] if redriven else []),
             ],
@@ -461,7 +461,7 @@ class StateWriter:
         reply = await call_script_async(
             self._client,
             IDLE,
-            [keys.live_generation, *map(keys.ledger, user_ids)],
+            [keys.live_generation, *keys.ledgers(user_ids)],
             [keys.generation, idle_s, TAIL_KEEP, most_bytes],
         )
         looked, *found = check_reply(reply)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol, Self
 
 import msgspec
@@ -16,6 +17,9 @@ from streams.bus.dead_letters import redrive_of
 from streams.store.writer import DELTA
 
 MAX_USERS_A_SCRIPT = 512
+
+_hash_item = lru_cache(maxsize=65_536)(hash_id)
+"""Most ratings are of items that were rated lately."""
 
 
 class LogRecord(Protocol):
@@ -132,6 +136,17 @@ class Cut:
     parts: dict[int, ShardPart]
 
 
+class _Chosen:
+    """One shard's events of a cut while it is made: users with their numbers, and each event with its user's."""
+
+    __slots__ = ("events", "known", "users")
+
+    def __init__(self) -> None:
+        self.known: dict[str, int] = {}
+        self.users: list[int] = []
+        self.events: list[DecodedEvent] = []
+
+
 def decode_records(
     records: Sequence[LogRecord], decoder: RatingDecoder, shards: int
 ) -> tuple[list[DecodedEvent], list[BadRecord]]:
@@ -148,7 +163,7 @@ def decode_records(
                 record.offset,
                 rating.user_id,
                 hash_id(rating.user_id) % shards if shards > 1 else 0,
-                hash_id(rating.item_id),
+                _hash_item(rating.item_id),
                 quantise(rating.rating),
                 hash_id(rating.event_id) or 1 if rating.event_id is not None else 0,
                 redrive_of(record.headers) if record.headers else None,
@@ -168,19 +183,24 @@ def cut_events(
         next_offsets: each shard's watermark; events below it were applied already and are left out.
         most: users a shard and piece may have.
     """
-    users: dict[int, dict[str, int]] = {}
-    chosen: dict[int, list[tuple[int, DecodedEvent]]] = {}
+    chosen: dict[int, _Chosen] = {}
     for event in events:
-        if event.offset < next_offsets[event.shard]:
+        shard, user_id = event.shard, event.user_id
+        if event.offset < next_offsets[shard]:
             continue
-        known = users.setdefault(event.shard, {})
-        if event.user_id not in known and len(known) == most:
-            yield Cut(event.offset, _parts(users, chosen))
-            users, chosen = {}, {}
-            known = users.setdefault(event.shard, {})
-        index = known.setdefault(event.user_id, len(known))
-        chosen.setdefault(event.shard, []).append((index, event))
-    yield Cut(end, _parts(users, chosen))
+        own = chosen.get(shard)
+        if own is None:
+            own = chosen[shard] = _Chosen()
+        index = own.known.get(user_id)
+        if index is None:
+            if len(own.known) == most:
+                yield Cut(event.offset, _parts(chosen))
+                own = _Chosen()
+                chosen = {shard: own}
+            index = own.known[user_id] = len(own.known)
+        own.users.append(index)
+        own.events.append(event)
+    yield Cut(end, _parts(chosen))
 
 
 def statistics_deltas(events: EventBatch, applied: np.ndarray) -> np.ndarray:
@@ -193,21 +213,21 @@ def statistics_deltas(events: EventBatch, applied: np.ndarray) -> np.ndarray:
     return deltas
 
 
-def _parts(users: dict[int, dict[str, int]], chosen: dict[int, list[tuple[int, DecodedEvent]]]) -> dict[int, ShardPart]:
-    return {shard: ShardPart(list(users[shard]), _batch(pairs), _redriven(pairs)) for shard, pairs in chosen.items()}
+def _parts(chosen: Mapping[int, _Chosen]) -> dict[int, ShardPart]:
+    return {
+        shard: ShardPart(list(own.known), _batch(own.users, own.events), _redriven(own.events))
+        for shard, own in chosen.items()
+    }
 
 
-def _redriven(pairs: list[tuple[int, DecodedEvent]]) -> dict[int, bytes]:
-    return {index: event.redrive for index, (_, event) in enumerate(pairs) if event.redrive is not None}
+def _redriven(events: Sequence[DecodedEvent]) -> dict[int, bytes]:
+    return {index: event.redrive for index, event in enumerate(events) if event.redrive is not None}
 
 
-def _batch(pairs: list[tuple[int, DecodedEvent]]) -> EventBatch:
-    records = np.empty(len(pairs), EVENT)
-    records["item"] = [event.item for _, event in pairs]
-    records["rating"] = [event.rating for _, event in pairs]
-    records["event"] = [event.event for _, event in pairs]
-    return EventBatch(
-        users=np.array([index for index, _ in pairs], np.int64),
-        records=records,
-        offsets=np.array([event.offset for _, event in pairs], np.uint64),
-    )
+def _batch(users: Sequence[int], events: Sequence[DecodedEvent]) -> EventBatch:
+    records = np.empty(len(events), EVENT)
+    records["item"] = [event.item for event in events]
+    records["rating"] = [event.rating for event in events]
+    records["event"] = [event.event for event in events]
+    offsets = np.array([event.offset for event in events], np.uint64)
+    return EventBatch(np.array(users, np.int64), records, offsets)
