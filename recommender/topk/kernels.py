@@ -1,0 +1,525 @@
+"""The compiled search: filter with a proven bound, rescore what lies within it; see docs/ranking.md for the proof.
+
+For one user, ``bound`` is how far the filter's score of an item of a block can be from the reference score. A found item
+has ``lower <= reference score <= upper``, and both equal it once it was rescored. The threshold is the kth largest
+``lower``, so an item whose ``upper`` is below it has k items above it for certain.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba.cpython.unsafe.numbers import trailing_zeros
+
+from recommender.arrays import Floats, Integers
+from recommender.topk.selection import compiled, kth_largest, sort_best_first
+from recommender.topk.simd import DEPTH, LANES, make_scan
+
+BLOCK = 512
+"""Items that share a bound: their scores for eight users stay in the first-level cache."""
+TOGETHER = 8
+"""Users whose scores are computed at once."""
+LARGEST_CODE = 127
+GROUPED = 64
+"""Users searched in one walk over the items: what was found of them stays in the second-level cache."""
+
+_VECTORS = BLOCK // LANES
+_MARKS = BLOCK // 64
+_ROUNDING = 2.0**-22
+_TINY = 2.0**-140
+_LOWEST = np.float32(-3e38)
+_OVERFLOWN = -1
+_NEVER = 1e300
+
+_scan_wide = make_scan(TOGETHER, 2)
+_scan_one = make_scan(1, 4)
+
+
+class Packed(NamedTuple):
+    """The items as the search reads them; M is N rounded up to whole blocks.
+
+    Attributes:
+        codes: round(x / scale) + 128, bytes [M/16, D/4, 16, 4].
+        scales: of each item, in units of ``unit``, float32 [M].
+        errors: largest norm of x - code scale in each block, float64 [M/512].
+        norms: largest norm in each block, of x or code scale, float64 [M/512].
+        vectors: x, float64 [N, D].
+        unit: a power of two.
+    """
+
+    codes: np.ndarray
+    scales: np.ndarray
+    errors: Floats
+    norms: Floats
+    vectors: Floats
+    unit: float
+
+
+class Column(NamedTuple):
+    """What is added to each item's product.
+
+    Attributes:
+        values: float64 [N].
+        filter: the same rounded, -inf for items not allowed, float32 [M].
+        largest: the largest magnitude of ``values`` of allowed items.
+    """
+
+    values: Floats
+    filter: np.ndarray
+    largest: float
+
+
+class Found(NamedTuple):
+    """What may be among the best of some users, in ascending order of rows; ``count`` of each, -1 for too many.
+
+    Attributes:
+        count: int64 [users].
+        threshold: at least k items have this score or a higher one, float64 [users].
+        lower: float64 [users, capacity].
+        upper: float64 [users, capacity].
+        rows: int64 [users, capacity].
+    """
+
+    count: Integers
+    threshold: Floats
+    lower: Floats
+    upper: Floats
+    rows: Integers
+
+
+class Queries(NamedTuple):
+    """What is asked.
+
+    Attributes:
+        thetas: float64 [B, D].
+        k: how many of the best.
+        keeps_ties: whether everything that may equal the kth is wanted, instead of the first k.
+        slack: by how much two scores may differ and yet count as equal.
+        ends: where each user's part of ``excluded`` ends, after a leading 0, int64 [B + 1].
+        excluded: rows not wanted, ascending in each part, int64.
+    """
+
+    thetas: Floats
+    k: int
+    keeps_ties: bool
+    slack: float
+    ends: Integers
+    excluded: Integers
+
+
+class Coded(NamedTuple):
+    """Some users as the filter reads them, in groups of ``width`` of which the last may be filled up.
+
+    Attributes:
+        words: four codes each, int32 [groups, D/4, width].
+        starts: int32 [groups * width].
+        weights: float32 [groups * width].
+        norms: norm of theta, float64 [groups * width].
+        errors: norm of theta - code weight, float64 [groups * width].
+    """
+
+    words: np.ndarray
+    starts: np.ndarray
+    weights: np.ndarray
+    norms: Floats
+    errors: Floats
+
+
+@compiled
+def make_found(users: int, capacity: int) -> Found:
+    """Return room for what is found of ``users``."""
+    return Found(
+        np.zeros(users, np.int64),
+        np.full(users, -np.inf),
+        np.empty((users, capacity)),
+        np.empty((users, capacity)),
+        np.empty((users, capacity), np.int64),
+    )
+
+
+@compiled
+def _encode(thetas: Floats, first: int, last: int, width: int, depth: int, unit: float) -> Coded:
+    groups = (last - first + width - 1) // width
+    codes = np.zeros((groups, depth, width, 4), np.int8)
+    starts, weights = np.zeros(groups * width, np.int32), np.zeros(groups * width, np.float32)
+    norms, errors = np.zeros(groups * width), np.zeros(groups * width)
+    for at in range(last - first):
+        theta = thetas[first + at]
+        largest = 0.0
+        for d in range(len(theta)):
+            largest = max(largest, abs(theta[d]))
+        weights[at] = np.float32(largest * unit / LARGEST_CODE)
+        scale = np.float64(weights[at]) / unit
+        total, norm, error = 0, 0.0, 0.0
+        for d in range(len(theta)):
+            code = 0
+            if scale > 0.0:
+                code = int(min(max(np.rint(theta[d] / scale), -127.0), 127.0))
+            codes[at // width, d // 4, at % width, d % 4] = code
+            total += code
+            norm += theta[d] * theta[d]
+            error += (theta[d] - code * scale) ** 2
+        starts[at] = -128 * total
+        norms[at], errors[at] = np.sqrt(norm), np.sqrt(error)
+    words = codes.reshape(groups * depth * width * 4).view(np.int32).reshape(groups, depth, width)
+    return Coded(words, starts, weights, norms, errors)
+
+
+@compiled
+def _bound(packed: Packed, coded: Coded, block: int, user: int, largest: float, slack: float) -> float:
+    norm, error = coded.norms[user], coded.errors[user]
+    coding = norm * packed.errors[block] + error * packed.norms[block]
+    return coding + _ROUNDING * ((norm + error) * packed.norms[block] + largest) + _TINY + slack
+
+
+@compiled
+def _scan(
+    packed: Packed,
+    column: Column,
+    coded: Coded,
+    group: int,
+    block: int,
+    thresholds: np.ndarray,
+    scores: np.ndarray,
+    marks: np.ndarray,
+) -> None:
+    depth, width = coded.words.shape[1], coded.words.shape[2]
+    codes = packed.codes.ctypes.data + block * BLOCK * depth * 4
+    words = coded.words.ctypes.data + group * depth * width * 4
+    starts = coded.starts.ctypes.data + group * width * 4
+    weights = coded.weights.ctypes.data + group * width * 4
+    scales = packed.scales.ctypes.data + block * BLOCK * 4
+    added = column.filter.ctypes.data + block * BLOCK * 4
+    at_least, out, marked = thresholds.ctypes.data, scores.ctypes.data, marks.ctypes.data
+    if width == TOGETHER:
+        _scan_wide(codes, words, starts, weights, scales, added, at_least, out, marked, _VECTORS, depth)
+    else:
+        _scan_one(codes, words, starts, weights, scales, added, at_least, out, marked, _VECTORS, depth)
+
+
+@compiled
+def _reference_score(vectors: Floats, row: int, theta: Floats, added: float) -> float:
+    total = 0.0
+    for d in range(len(theta)):
+        total += vectors[row, d] * theta[d]
+    return added + total
+
+
+@compiled
+def _rescore(packed: Packed, column: Column, theta: Floats, found: Found, user: int) -> None:
+    """Give every item found of a user its reference score; four at a time, so that additions need not wait."""
+    lower, upper, rows = found.lower[user], found.upper[user], found.rows[user]
+    vectors = packed.vectors
+    n = found.count[user]
+    whole = n - n % 4
+    for at in range(0, whole, 4):
+        a, b, c, d = rows[at], rows[at + 1], rows[at + 2], rows[at + 3]
+        first, second, third, fourth = 0.0, 0.0, 0.0, 0.0
+        for dim in range(len(theta)):
+            weight = theta[dim]
+            first += vectors[a, dim] * weight
+            second += vectors[b, dim] * weight
+            third += vectors[c, dim] * weight
+            fourth += vectors[d, dim] * weight
+        lower[at], lower[at + 1] = column.values[a] + first, column.values[b] + second
+        lower[at + 2], lower[at + 3] = column.values[c] + third, column.values[d] + fourth
+    for at in range(whole, n):
+        lower[at] = _reference_score(vectors, rows[at], theta, column.values[rows[at]])
+    for at in range(n):
+        upper[at] = lower[at]
+
+
+@compiled
+def _raise_threshold(found: Found, user: int, k: int, scratch: Floats) -> None:
+    """Set the threshold to the kth largest ``lower`` and forget what is below it for certain."""
+    lower, upper, rows = found.lower[user], found.upper[user], found.rows[user]
+    n = found.count[user]
+    if n >= k:
+        scratch[:n] = lower[:n]
+        found.threshold[user] = max(found.threshold[user], kth_largest(scratch, n, k))
+    kept = 0
+    for at in range(n):
+        if upper[at] >= found.threshold[user]:
+            lower[kept], upper[kept], rows[kept] = lower[at], upper[at], rows[at]
+            kept += 1
+    found.count[user] = kept
+
+
+@compiled
+def _keep_first(found: Found, user: int, k: int, scratch: Floats) -> None:
+    """Of rescored items keep the k best, of those that equal the kth the first."""
+    lower, upper, rows = found.lower[user], found.upper[user], found.rows[user]
+    n = found.count[user]
+    if n <= k:
+        return
+    scratch[:n] = lower[:n]
+    kth = kth_largest(scratch, n, k)
+    equal = k
+    for at in range(n):
+        equal -= lower[at] > kth
+    kept = 0
+    for at in range(n):
+        if lower[at] > kth or (lower[at] == kth and equal > 0):
+            equal -= lower[at] == kth
+            lower[kept], upper[kept], rows[kept] = lower[at], upper[at], rows[at]
+            kept += 1
+    found.count[user] = kept
+    found.threshold[user] = max(found.threshold[user], kth)
+
+
+@compiled
+def _make_room(
+    packed: Packed, column: Column, queries: Queries, query: int, found: Found, user: int, scratch: Floats
+) -> None:
+    """Forget enough of a user's items; where bounds leave too many, by their reference scores."""
+    _raise_threshold(found, user, queries.k, scratch)
+    if found.count[user] <= 3 * found.rows.shape[1] // 4:
+        return
+    if queries.keeps_ties:
+        found.count[user], found.threshold[user] = _OVERFLOWN, _NEVER
+        return
+    _rescore(packed, column, queries.thetas[query], found, user)
+    _keep_first(found, user, queries.k, scratch)
+
+
+@compiled
+def _is_excluded(queries: Queries, query: int, row: int) -> bool:
+    low, high = queries.ends[query], queries.ends[query + 1]
+    while low < high:
+        middle = (low + high) >> 1
+        if queries.excluded[middle] < row:
+            low = middle + 1
+        else:
+            high = middle
+    return low < queries.ends[query + 1] and queries.excluded[low] == row
+
+
+@compiled
+def _start_thresholds(
+    packed: Packed,
+    column: Column,
+    queries: Queries,
+    coded: Coded,
+    group: int,
+    first_query: int,
+    found: Found,
+    first_user: int,
+    blocks: tuple[int, int],
+    scores: np.ndarray,
+    marks: np.ndarray,
+) -> None:
+    """Give a group of users thresholds from the first blocks: the kth largest of the best of every few items."""
+    width = coded.words.shape[2]
+    users = min(width, len(found.count) - first_user)
+    wanted = 0
+    for user in range(first_user, first_user + users):
+        query = first_query + user
+        wanted = max(wanted, queries.k + queries.ends[query + 1] - queries.ends[query])
+    tried = min(blocks[1] - blocks[0], max(2, (16 * wanted + BLOCK - 1) // BLOCK), 64)
+    each = 1
+    while each < LANES and tried * BLOCK >= 8 * each * wanted:
+        each *= 2
+    kept = BLOCK // each
+    if tried * kept < wanted:
+        return
+    best = np.empty((users, tried * kept))
+    never = np.full(width, np.inf, np.float32)
+    for at in range(tried):
+        _scan(packed, column, coded, group, blocks[0] + at, never, scores, marks)
+        for user in range(users):
+            bound = _bound(packed, coded, blocks[0] + at, group * width + user, column.largest, queries.slack)
+            row, line = best[user, at * kept : (at + 1) * kept], scores[user]
+            row[:] = line[:kept]
+            for start in range(kept, BLOCK, kept):
+                for place in range(kept):
+                    row[place] = line[start + place] if line[start + place] > row[place] else row[place]
+            row -= bound
+    for user in range(users):
+        query = first_query + first_user + user
+        k = queries.k + queries.ends[query + 1] - queries.ends[query]
+        found.threshold[first_user + user] = kth_largest(best[user], tried * kept, k)
+
+
+@compiled
+def _collect(
+    packed: Packed,
+    column: Column,
+    queries: Queries,
+    query: int,
+    found: Found,
+    user: int,
+    first_row: int,
+    bound: float,
+    scores: np.ndarray,
+    marks: np.ndarray,
+    scratch: Floats,
+) -> None:
+    """Take in the marked items of a block."""
+    capacity = found.rows.shape[1]
+    for word in range(_MARKS):
+        left = marks[word]
+        while left != 0:
+            place = word * 64 + trailing_zeros(left)
+            left &= left - np.uint64(1)
+            score = np.float64(scores[place])
+            if score + bound < found.threshold[user] or _is_excluded(queries, query, first_row + place):
+                continue
+            if found.count[user] == capacity:
+                _make_room(packed, column, queries, query, found, user, scratch)
+                if score + bound < found.threshold[user]:
+                    continue
+            at = found.count[user]
+            found.lower[user, at], found.upper[user, at] = score - bound, score + bound
+            found.rows[user, at] = first_row + place
+            found.count[user] = at + 1
+
+
+@compiled
+def _walk(
+    packed: Packed,
+    column: Column,
+    queries: Queries,
+    coded: Coded,
+    first_query: int,
+    first_user: int,
+    found: Found,
+    blocks: tuple[int, int],
+) -> None:
+    """Walk over the items for the users of ``coded``, the first of whom is ``first_user`` of ``found``."""
+    width = coded.words.shape[2]
+    scores, marks = np.empty((width, BLOCK), np.float32), np.empty((width, _MARKS), np.uint64)
+    thresholds, bounds = np.empty(width, np.float32), np.empty(width)
+    scratch = np.empty(found.rows.shape[1])
+    groups = coded.words.shape[0]
+    for group in range(groups):
+        _start_thresholds(
+            packed,
+            column,
+            queries,
+            coded,
+            group,
+            first_query,
+            found,
+            first_user + group * width,
+            blocks,
+            scores,
+            marks,
+        )
+    for block in range(blocks[0], blocks[1]):
+        for group in range(groups):
+            first = first_user + group * width
+            users = min(width, len(found.count) - first)
+            thresholds[:] = np.inf
+            for at in range(users):
+                bounds[at] = _bound(packed, coded, block, group * width + at, column.largest, queries.slack)
+                threshold = found.threshold[first + at] - bounds[at]
+                thresholds[at] = max(np.float32(threshold - _ROUNDING * abs(threshold) - _TINY), _LOWEST)
+            _scan(packed, column, coded, group, block, thresholds, scores, marks)
+            for at in range(users):
+                user = first + at
+                _collect(
+                    packed,
+                    column,
+                    queries,
+                    first_query + user,
+                    found,
+                    user,
+                    block * BLOCK,
+                    bounds[at],
+                    scores[at],
+                    marks[at],
+                    scratch,
+                )
+
+
+@compiled
+def find(
+    packed: Packed, column: Column, queries: Queries, first: int, last: int, blocks: tuple[int, int], capacity: int
+) -> Found:
+    """Return what may be among the best k of the queries first..last-1, of the items in ``blocks`` (first, end)."""
+    users, depth = last - first, packed.codes.shape[1]
+    found = make_found(users, capacity)
+    wide = users - users % TOGETHER if users % TOGETHER <= 2 else users
+    if wide:
+        coded = _encode(queries.thetas, first, first + wide, TOGETHER, depth, packed.unit)
+        _walk(packed, column, queries, coded, first, 0, found, blocks)
+    for user in range(wide, users):
+        coded = _encode(queries.thetas, first + user, first + user + 1, 1, depth, packed.unit)
+        _walk(packed, column, queries, coded, first, user, found, blocks)
+    return found
+
+
+@compiled
+def merge(one: Found, other: Found, k: int) -> Found:
+    """Return what was found of the same users in two parts of the items, the rows of ``one`` being lower."""
+    users, room = len(one.count), one.rows.shape[1] + other.rows.shape[1]
+    merged, scratch = make_found(users, room), np.empty(room)
+    for user in range(users):
+        n = 0
+        for part in (one, other):
+            end = n + part.count[user]
+            merged.threshold[user] = max(merged.threshold[user], part.threshold[user])
+            if part.count[user] < 0 or n < 0:
+                n = _OVERFLOWN
+                break
+            merged.lower[user, n:end] = part.lower[user, : end - n]
+            merged.upper[user, n:end] = part.upper[user, : end - n]
+            merged.rows[user, n:end] = part.rows[user, : end - n]
+            n = end
+        merged.count[user] = n
+        if n > 0:
+            _raise_threshold(merged, user, k, scratch)
+    return merged
+
+
+@compiled
+def rank(
+    packed: Packed,
+    column: Column,
+    queries: Queries,
+    first: int,
+    found: Found,
+    rows: Integers,
+    scores: Floats,
+    counts: Integers,
+) -> None:
+    """Write the best k of the queries first, first + 1, ... in order, from all that may be among them.
+
+    Args:
+        packed: the items.
+        column: what is added.
+        queries: all of them.
+        first: the query of the first user in ``found``.
+        found: of some users.
+        rows: written at each query, int64 [B, k].
+        scores: written at each query, float64 [B, k].
+        counts: how many there are, written at each query, int64 [B].
+    """
+    scratch = np.empty(found.rows.shape[1])
+    for user in range(len(found.count)):
+        query = first + user
+        _raise_threshold(found, user, queries.k, scratch)
+        _rescore(packed, column, queries.thetas[query], found, user)
+        _keep_first(found, user, queries.k, scratch)
+        n = found.count[user]
+        sort_best_first(found.lower[user], found.rows[user], n)
+        rows[query, :n], scores[query, :n] = found.rows[user, :n], found.lower[user, :n]
+        counts[query] = n
+
+
+@compiled
+def rank_all(
+    packed: Packed,
+    column: Column,
+    queries: Queries,
+    first: int,
+    last: int,
+    capacity: int,
+    rows: Integers,
+    scores: Floats,
+    counts: Integers,
+) -> None:
+    """Search all items for the queries first..last-1; see :func:`rank` for what is written."""
+    for start in range(first, last, GROUPED):
+        end = min(start + GROUPED, last)
+        found = find(packed, column, queries, start, end, (0, len(packed.errors)), capacity)
+        rank(packed, column, queries, start, found, rows, scores, counts)
