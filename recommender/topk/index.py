@@ -183,7 +183,7 @@ class ItemIndex:
         """Return what may be among the best, each thread having searched its part of the items."""
         parts = _split(len(self.packed.errors), threads, 1)
         found = _in_threads(
-            lambda blocks: kernels.find(self.packed, column, queries, *users, blocks, capacity), parts
+            lambda blocks: kernels.find_part(self.packed, column, queries, *users, blocks, capacity), parts
         )
         return reduce(lambda one, other: kernels.merge(one, other, queries.k), found)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba.cpython.unsafe.numbers import trailing_zeros
 
 from recommender.arrays import Floats, Integers
-from recommender.topk.selection import compiled, kth_largest, sort_best_first
+from recommender.topk.selection import below_kth, compiled, kth_largest, write_best_first
 from recommender.topk.simd import DEPTH, LANES, make_scan
 
 BLOCK = 512
@@ -109,19 +109,23 @@ class Queries(NamedTuple):
 class Coded(NamedTuple):
     """Some users as the filter reads them, in groups of ``width`` of which the last may be filled up.
 
+    The bound of a user in a block is ``per_error error + per_norm norm + always`` of the block's error and norm.
+
     Attributes:
         words: four codes each, int32 [groups, D/4, width].
         starts: int32 [groups * width].
         weights: float32 [groups * width].
-        norms: norm of theta, float64 [groups * width].
-        errors: norm of theta - code weight, float64 [groups * width].
+        per_error: float64 [groups * width].
+        per_norm: float64 [groups * width].
+        always: float64 [groups * width].
     """
 
     words: np.ndarray
     starts: np.ndarray
     weights: np.ndarray
-    norms: Floats
-    errors: Floats
+    per_error: Floats
+    per_norm: Floats
+    always: Floats
 
 
 @compiled
@@ -137,38 +141,32 @@ def make_found(users: int, capacity: int) -> Found:
 
 
 @compiled
-def _encode(thetas: Floats, first: int, last: int, width: int, depth: int, unit: float) -> Coded:
+def _encode(queries: Queries, first: int, last: int, width: int, depth: int, unit: float, largest: float) -> Coded:
     groups = (last - first + width - 1) // width
     codes = np.zeros((groups, depth, width, 4), np.int8)
     starts, weights = np.zeros(groups * width, np.int32), np.zeros(groups * width, np.float32)
-    norms, errors = np.zeros(groups * width), np.zeros(groups * width)
+    per_error, per_norm, always = np.zeros(groups * width), np.zeros(groups * width), np.zeros(groups * width)
     for at in range(last - first):
-        theta = thetas[first + at]
-        largest = 0.0
+        theta = queries.thetas[first + at]
+        greatest = 0.0
         for d in range(len(theta)):
-            largest = max(largest, abs(theta[d]))
-        weights[at] = np.float32(largest * unit / LARGEST_CODE)
+            greatest = max(greatest, abs(theta[d]))
+        weights[at] = np.float32(greatest * unit / LARGEST_CODE)
         scale = np.float64(weights[at]) / unit
+        inverse = 1.0 / scale if scale > _TINY else 0.0
         total, norm, error = 0, 0.0, 0.0
         for d in range(len(theta)):
-            code = 0
-            if scale > 0.0:
-                code = int(min(max(np.rint(theta[d] / scale), -127.0), 127.0))
-            codes[at // width, d // 4, at % width, d % 4] = code
-            total += code
+            code = min(max(np.rint(theta[d] * inverse), -127.0), 127.0)
+            codes[at // width, d // 4, at % width, d % 4] = np.int8(code)
+            total += int(code)
             norm += theta[d] * theta[d]
-            error += (theta[d] - code * scale) ** 2
+            error += (theta[d] - code * scale) * (theta[d] - code * scale)
         starts[at] = -128 * total
-        norms[at], errors[at] = np.sqrt(norm), np.sqrt(error)
+        per_error[at] = np.sqrt(norm)
+        per_norm[at] = np.sqrt(error) + _ROUNDING * (np.sqrt(norm) + np.sqrt(error))
+        always[at] = _ROUNDING * largest + _TINY + queries.slack
     words = codes.reshape(groups * depth * width * 4).view(np.int32).reshape(groups, depth, width)
-    return Coded(words, starts, weights, norms, errors)
-
-
-@compiled
-def _bound(packed: Packed, coded: Coded, block: int, user: int, largest: float, slack: float) -> float:
-    norm, error = coded.norms[user], coded.errors[user]
-    coding = norm * packed.errors[block] + error * packed.norms[block]
-    return coding + _ROUNDING * ((norm + error) * packed.norms[block] + largest) + _TINY + slack
+    return Coded(words, starts, weights, per_error, per_norm, always)
 
 
 @compiled
@@ -229,30 +227,26 @@ def _rescore(packed: Packed, column: Column, theta: Floats, found: Found, user: 
 
 
 @compiled
-def _raise_threshold(found: Found, user: int, k: int, scratch: Floats) -> None:
-    """Set the threshold to the kth largest ``lower`` and forget what is below it for certain."""
+def _raise_threshold(found: Found, user: int, k: int) -> None:
+    """Raise the threshold towards the kth largest ``lower`` and forget what is below it for certain."""
     lower, upper, rows = found.lower[user], found.upper[user], found.rows[user]
     n = found.count[user]
-    if n >= k:
-        scratch[:n] = lower[:n]
-        found.threshold[user] = max(found.threshold[user], kth_largest(scratch, n, k))
+    threshold = max(found.threshold[user], below_kth(lower, n, k))
     kept = 0
     for at in range(n):
-        if upper[at] >= found.threshold[user]:
-            lower[kept], upper[kept], rows[kept] = lower[at], upper[at], rows[at]
-            kept += 1
-    found.count[user] = kept
+        lower[kept], upper[kept], rows[kept] = lower[at], upper[at], rows[at]
+        kept += upper[at] >= threshold
+    found.threshold[user], found.count[user] = threshold, kept
 
 
 @compiled
-def _keep_first(found: Found, user: int, k: int, scratch: Floats) -> None:
+def _keep_first(found: Found, user: int, k: int) -> None:
     """Of rescored items keep the k best, of those that equal the kth the first."""
     lower, upper, rows = found.lower[user], found.upper[user], found.rows[user]
     n = found.count[user]
     if n <= k:
         return
-    scratch[:n] = lower[:n]
-    kth = kth_largest(scratch, n, k)
+    kth = kth_largest(lower[:n].copy(), n, k)
     equal = k
     for at in range(n):
         equal -= lower[at] > kth
@@ -267,18 +261,16 @@ def _keep_first(found: Found, user: int, k: int, scratch: Floats) -> None:
 
 
 @compiled
-def _make_room(
-    packed: Packed, column: Column, queries: Queries, query: int, found: Found, user: int, scratch: Floats
-) -> None:
+def _make_room(packed: Packed, column: Column, queries: Queries, query: int, found: Found, user: int) -> None:
     """Forget enough of a user's items; where bounds leave too many, by their reference scores."""
-    _raise_threshold(found, user, queries.k, scratch)
+    _raise_threshold(found, user, queries.k)
     if found.count[user] <= 3 * found.rows.shape[1] // 4:
         return
     if queries.keeps_ties:
         found.count[user], found.threshold[user] = _OVERFLOWN, _NEVER
         return
     _rescore(packed, column, queries.thetas[query], found, user)
-    _keep_first(found, user, queries.k, scratch)
+    _keep_first(found, user, queries.k)
 
 
 @compiled
@@ -301,18 +293,15 @@ def _start_thresholds(
     coded: Coded,
     group: int,
     first_query: int,
-    found: Found,
-    first_user: int,
+    thresholds: Floats,
     blocks: tuple[int, int],
     scores: np.ndarray,
     marks: np.ndarray,
 ) -> None:
     """Give a group of users thresholds from the first blocks: the kth largest of the best of every few items."""
-    width = coded.words.shape[2]
-    users = min(width, len(found.count) - first_user)
+    width, users = coded.words.shape[2], len(thresholds)
     wanted = 0
-    for user in range(first_user, first_user + users):
-        query = first_query + user
+    for query in range(first_query, first_query + users):
         wanted = max(wanted, queries.k + queries.ends[query + 1] - queries.ends[query])
     tried = min(blocks[1] - blocks[0], max(2, (16 * wanted + BLOCK - 1) // BLOCK), 64)
     each = 1
@@ -321,56 +310,24 @@ def _start_thresholds(
     kept = BLOCK // each
     if tried * kept < wanted:
         return
-    best = np.empty((users, tried * kept))
+    best = np.empty((users, tried * kept), np.float32)
     never = np.full(width, np.inf, np.float32)
+    error, norm = 0.0, 0.0
     for at in range(tried):
+        error, norm = max(error, packed.errors[blocks[0] + at]), max(norm, packed.norms[blocks[0] + at])
         _scan(packed, column, coded, group, blocks[0] + at, never, scores, marks)
         for user in range(users):
-            bound = _bound(packed, coded, blocks[0] + at, group * width + user, column.largest, queries.slack)
-            row, line = best[user, at * kept : (at + 1) * kept], scores[user]
-            row[:] = line[:kept]
+            for place in range(kept):
+                best[user, at * kept + place] = scores[user, place]
             for start in range(kept, BLOCK, kept):
                 for place in range(kept):
-                    row[place] = line[start + place] if line[start + place] > row[place] else row[place]
-            row -= bound
+                    score, other = scores[user, start + place], best[user, at * kept + place]
+                    best[user, at * kept + place] = score if score > other else other
     for user in range(users):
-        query = first_query + first_user + user
-        k = queries.k + queries.ends[query + 1] - queries.ends[query]
-        found.threshold[first_user + user] = kth_largest(best[user], tried * kept, k)
-
-
-@compiled
-def _collect(
-    packed: Packed,
-    column: Column,
-    queries: Queries,
-    query: int,
-    found: Found,
-    user: int,
-    first_row: int,
-    bound: float,
-    scores: np.ndarray,
-    marks: np.ndarray,
-    scratch: Floats,
-) -> None:
-    """Take in the marked items of a block."""
-    capacity = found.rows.shape[1]
-    for word in range(_MARKS):
-        left = marks[word]
-        while left != 0:
-            place = word * 64 + trailing_zeros(left)
-            left &= left - np.uint64(1)
-            score = np.float64(scores[place])
-            if score + bound < found.threshold[user] or _is_excluded(queries, query, first_row + place):
-                continue
-            if found.count[user] == capacity:
-                _make_room(packed, column, queries, query, found, user, scratch)
-                if score + bound < found.threshold[user]:
-                    continue
-            at = found.count[user]
-            found.lower[user, at], found.upper[user, at] = score - bound, score + bound
-            found.rows[user, at] = first_row + place
-            found.count[user] = at + 1
+        slot = group * width + user
+        bound = coded.per_error[slot] * error + coded.per_norm[slot] * norm + coded.always[slot]
+        k = queries.k + queries.ends[first_query + user + 1] - queries.ends[first_query + user]
+        thresholds[user] = below_kth(best[user], tried * kept, k) - bound
 
 
 @compiled
@@ -385,66 +342,105 @@ def _walk(
     blocks: tuple[int, int],
 ) -> None:
     """Walk over the items for the users of ``coded``, the first of whom is ``first_user`` of ``found``."""
-    width = coded.words.shape[2]
+    groups, depth, width = coded.words.shape
     scores, marks = np.empty((width, BLOCK), np.float32), np.empty((width, _MARKS), np.uint64)
-    thresholds, bounds = np.empty(width, np.float32), np.empty(width)
-    scratch = np.empty(found.rows.shape[1])
-    groups = coded.words.shape[0]
+    thresholds, bounds = np.full(width, np.inf, np.float32), np.zeros(width)
+    counts, least, capacity = found.count, found.threshold, found.rows.shape[1]
+    lower, upper, rows = found.lower, found.upper, found.rows
+    errors, norms = packed.errors, packed.norms
+    per_error, per_norm, always = coded.per_error, coded.per_norm, coded.always
+    ends = queries.ends
+    codes, scales, added = packed.codes.ctypes.data, packed.scales.ctypes.data, column.filter.ctypes.data
+    words, starts, weights = coded.words.ctypes.data, coded.starts.ctypes.data, coded.weights.ctypes.data
+    at_least, out, marked = thresholds.ctypes.data, scores.ctypes.data, marks.ctypes.data
     for group in range(groups):
+        first = first_user + group * width
+        last = min(first + width, len(counts))
         _start_thresholds(
-            packed,
-            column,
-            queries,
-            coded,
-            group,
-            first_query,
-            found,
-            first_user + group * width,
-            blocks,
-            scores,
-            marks,
+            packed, column, queries, coded, group, first_query + first, least[first:last], blocks, scores, marks
         )
     for block in range(blocks[0], blocks[1]):
         for group in range(groups):
             first = first_user + group * width
-            users = min(width, len(found.count) - first)
-            thresholds[:] = np.inf
+            users = min(width, len(counts) - first)
+            thresholds[users:] = np.inf
             for at in range(users):
-                bounds[at] = _bound(packed, coded, block, group * width + at, column.largest, queries.slack)
-                threshold = found.threshold[first + at] - bounds[at]
+                slot = group * width + at
+                bounds[at] = per_error[slot] * errors[block] + per_norm[slot] * norms[block] + always[slot]
+                threshold = least[first + at] - bounds[at]
                 thresholds[at] = max(np.float32(threshold - _ROUNDING * abs(threshold) - _TINY), _LOWEST)
-            _scan(packed, column, coded, group, block, thresholds, scores, marks)
-            for at in range(users):
-                user = first + at
-                _collect(
-                    packed,
-                    column,
-                    queries,
-                    first_query + user,
-                    found,
-                    user,
-                    block * BLOCK,
-                    bounds[at],
-                    scores[at],
-                    marks[at],
-                    scratch,
+            if width == TOGETHER:
+                _scan_wide(
+                    codes + block * BLOCK * depth * 4,
+                    words + group * depth * width * 4,
+                    starts + group * width * 4,
+                    weights + group * width * 4,
+                    scales + block * BLOCK * 4,
+                    added + block * BLOCK * 4,
+                    at_least,
+                    out,
+                    marked,
+                    _VECTORS,
+                    depth,
                 )
+            else:
+                _scan_one(
+                    codes + block * BLOCK * depth * 4,
+                    words + group * depth * width * 4,
+                    starts + group * width * 4,
+                    weights + group * width * 4,
+                    scales + block * BLOCK * 4,
+                    added + block * BLOCK * 4,
+                    at_least,
+                    out,
+                    marked,
+                    _VECTORS,
+                    depth,
+                )
+            for at in range(users):
+                user, bound = first + at, bounds[at]
+                query = first_query + user
+                for word in range(_MARKS):
+                    left = marks[at, word]
+                    while left != 0:
+                        place = word * 64 + trailing_zeros(left)
+                        left &= left - np.uint64(1)
+                        score, row = np.float64(scores[at, place]), block * BLOCK + place
+                        if ends[query + 1] > ends[query] and _is_excluded(queries, query, row):
+                            continue
+                        if counts[user] == capacity:
+                            _make_room(packed, column, queries, query, found, user)
+                        if score + bound < least[user]:
+                            continue
+                        lower[user, counts[user]], upper[user, counts[user]] = score - bound, score + bound
+                        rows[user, counts[user]] = row
+                        counts[user] += 1
 
 
 @compiled
 def find(
-    packed: Packed, column: Column, queries: Queries, first: int, last: int, blocks: tuple[int, int], capacity: int
-) -> Found:
-    """Return what may be among the best k of the queries first..last-1, of the items in ``blocks`` (first, end)."""
+    packed: Packed, column: Column, queries: Queries, first: int, last: int, blocks: tuple[int, int], found: Found
+) -> None:
+    """Write into ``found`` what may be among the best k of the queries first..last-1, of the items in ``blocks``."""
     users, depth = last - first, packed.codes.shape[1]
-    found = make_found(users, capacity)
+    found.count[:] = 0
+    found.threshold[:] = -np.inf
     wide = users - users % TOGETHER if users % TOGETHER <= 2 else users
     if wide:
-        coded = _encode(queries.thetas, first, first + wide, TOGETHER, depth, packed.unit)
+        coded = _encode(queries, first, first + wide, TOGETHER, depth, packed.unit, column.largest)
         _walk(packed, column, queries, coded, first, 0, found, blocks)
     for user in range(wide, users):
-        coded = _encode(queries.thetas, first + user, first + user + 1, 1, depth, packed.unit)
+        coded = _encode(queries, first + user, first + user + 1, 1, depth, packed.unit, column.largest)
         _walk(packed, column, queries, coded, first, user, found, blocks)
+
+
+@compiled
+def find_part(
+    packed: Packed, column: Column, queries: Queries, first: int, last: int, blocks: tuple[int, int], capacity: int
+) -> Found:
+    """Return what :func:`find` finds."""
+    found = make_found(last - first, capacity)
+    find(packed, column, queries, first, last, blocks, found)
     return found
 
 
@@ -452,7 +448,7 @@ def find(
 def merge(one: Found, other: Found, k: int) -> Found:
     """Return what was found of the same users in two parts of the items, the rows of ``one`` being lower."""
     users, room = len(one.count), one.rows.shape[1] + other.rows.shape[1]
-    merged, scratch = make_found(users, room), np.empty(room)
+    merged = make_found(users, room)
     for user in range(users):
         n = 0
         for part in (one, other):
@@ -467,7 +463,7 @@ def merge(one: Found, other: Found, k: int) -> Found:
             n = end
         merged.count[user] = n
         if n > 0:
-            _raise_threshold(merged, user, k, scratch)
+            _raise_threshold(merged, user, k)
     return merged
 
 
@@ -494,16 +490,14 @@ def rank(
         scores: written at each query, float64 [B, k].
         counts: how many there are, written at each query, int64 [B].
     """
-    scratch = np.empty(found.rows.shape[1])
     for user in range(len(found.count)):
         query = first + user
-        _raise_threshold(found, user, queries.k, scratch)
+        _raise_threshold(found, user, queries.k)
         _rescore(packed, column, queries.thetas[query], found, user)
-        _keep_first(found, user, queries.k, scratch)
+        if found.count[user] > 2 * queries.k:
+            _keep_first(found, user, queries.k)
         n = found.count[user]
-        sort_best_first(found.lower[user], found.rows[user], n)
-        rows[query, :n], scores[query, :n] = found.rows[user, :n], found.lower[user, :n]
-        counts[query] = n
+        counts[query] = write_best_first(found.lower[user], found.rows[user], n, scores[query], rows[query])
 
 
 @compiled
@@ -521,5 +515,7 @@ def rank_all(
     """Search all items for the queries first..last-1; see :func:`rank` for what is written."""
     for start in range(first, last, GROUPED):
         end = min(start + GROUPED, last)
-        found = find(packed, column, queries, start, end, (0, len(packed.errors)), capacity)
+        if start == first or end - start < GROUPED:
+            found = make_found(end - start, capacity)
+        find(packed, column, queries, start, end, (0, len(packed.errors)), found)
         rank(packed, column, queries, start, found, rows, scores, counts)

@@ -1,13 +1,17 @@
-"""Compiled selection: the kth of many numbers, and pairs in order of score."""
+"""Compiled selection: the kth of many numbers, and places in order of score."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import numpy as np
 from numba import njit
 
 from recommender.arrays import Floats, Integers
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_HALVINGS = 24
+
 
 def compiled(function: _Function) -> _Function:
     """Return the function compiled at its first call, without the interpreter's lock, and kept on disk where possible."""
@@ -18,7 +22,36 @@ def compiled(function: _Function) -> _Function:
 
 
 @compiled
-def kth_largest(values: Floats, n: int, k: int) -> float:
+def below_kth(values: np.ndarray, n: int, k: int) -> float:
+    """Return a number that at least ``k`` of the first ``n`` values reach and often few more; -inf when too few are finite.
+
+    It halves the range from the lowest to the highest value; counting takes no branch, so it is many times faster than
+    a selection. Where the values lie very unevenly, many more may reach it.
+    """
+    low, high, finite = np.inf, -np.inf, 0
+    for at in range(n):
+        finite += values[at] > -np.inf
+        low = values[at] if low > values[at] > -np.inf else low
+        high = values[at] if values[at] > high else high
+    if finite < k:
+        return -np.inf
+    enough = k + k // 16
+    for _ in range(_HALVINGS):
+        middle = low + (high - low) / 2
+        reached = 0
+        for at in range(n):
+            reached += values[at] >= middle
+        if reached >= k:
+            low = middle
+            if reached <= enough:
+                break
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def kth_largest(values: np.ndarray, n: int, k: int) -> float:
     """Return the kth largest of the first ``n`` values, 1 <= k <= n; their order is changed.
 
     Hoare 1961, doi:10.1145/366622.366647.
@@ -46,18 +79,19 @@ def kth_largest(values: Floats, n: int, k: int) -> float:
 
 
 @compiled
-def sort_best_first(scores: Floats, rows: Integers, n: int) -> None:
-    """Sort the first ``n`` pairs in place: the highest score first, of equal ones the lowest row.
+def write_best_first(scores: Floats, rows: Integers, n: int, best_scores: Floats, best_rows: Integers) -> int:
+    """Write the best of the first ``n`` pairs, the highest score first, of equal ones the first; return how many.
 
-    Shell 1959, doi:10.1145/368370.368387, with the gaps of Ciura 2001, doi:10.1007/3-540-44669-9_12.
+    As many as there is room for. The place of each pair is counted: n^2 comparisons without a branch, for small n.
     """
-    for gap in (301, 132, 57, 23, 10, 4, 1):
-        for at in range(gap, n):
-            score, row = scores[at], rows[at]
-            hole = at
-            while hole >= gap and (
-                scores[hole - gap] < score or (scores[hole - gap] == score and rows[hole - gap] > row)
-            ):
-                scores[hole], rows[hole] = scores[hole - gap], rows[hole - gap]
-                hole -= gap
-            scores[hole], rows[hole] = score, row
+    room = len(best_rows)
+    for at in range(n):
+        score = scores[at]
+        place = 0
+        for other in range(n):
+            place += scores[other] > score
+        for other in range(at):
+            place += scores[other] == score
+        if place < room:
+            best_scores[place], best_rows[place] = score, rows[at]
+    return min(n, room)
