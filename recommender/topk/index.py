@@ -19,11 +19,11 @@ from recommender.topk.reference import reference_scores, top_k
 
 MAX_DIM = 1024
 """Up to here a sum of products of codes is exact in float32."""
-LARGEST = 2.0**100
-"""Scores up to here cannot overflow float32 on the way."""
 
 _ENCODED_ROWS = 8192
 _WORTH_A_THREAD_NS = 60_000
+_CACHED_BYTES = 2**20
+_FEW, _MANY = 64, 256
 _NOTHING = np.zeros(0, dtype=np.int64)
 
 
@@ -57,9 +57,11 @@ class ItemIndex:
     def __init__(self, vectors: Floats) -> None:
         if vectors.ndim != 2 or vectors.dtype != np.float64 or not vectors.flags.c_contiguous:  # noqa: PLR2004
             raise ValueError(f"vectors must be C-contiguous float64 [N, D], got {vectors.dtype} {vectors.shape}")
+        if vectors.shape[1] > MAX_DIM:
+            raise ValueError(f"D must be at most {MAX_DIM}, got {vectors.shape[1]}")
         self.vectors = vectors
         self.packed = _pack(vectors)
-        self._largest_norm = float(self.packed.norms.max(initial=0.0))
+        self._is_cached = self.packed.codes.nbytes < _CACHED_BYTES
 
     @property
     def size(self) -> int:
@@ -101,24 +103,32 @@ class ItemIndex:
         Raises:
             ValueError: if ``k`` is below 1 or a shape does not fit.
         """
-        queries = self._make_queries(thetas, k, excluded)
-        ranking = Ranking(len(thetas), k)
-        if not self._is_in_range(queries.thetas, column):
-            self._rank_plainly(queries, column, ranking)
-            return ranking
-        capacity = min(3 * k + 192, self.size + 1)
+        queries, size = self._make_queries(thetas, k, excluded), len(thetas)
+        ranking = Ranking(size, k)
         written = ranking.rows, ranking.scores, ranking.counts
-        threads = self._threads_for(len(thetas))
-        if threads == 1 or len(thetas) >= TOGETHER * threads:
-            parts = _split(len(thetas), threads, TOGETHER)
-            _in_threads(
-                lambda part: kernels.rank_all(self.packed, column, queries, *part, capacity, *written), parts
+        capacity = min(3 * k + 192, self.size + 1)
+        threads = self._threads_for(size)
+        together = _FEW if self._is_cached else _MANY
+        if threads == 1:
+            left_out = kernels.rank_all(self.packed, column, queries, 0, size, together, capacity, *written)
+        elif size >= (TOGETHER if self._is_cached else _MANY) * threads:
+            parts = _split(size, threads, TOGETHER)
+            left_out = sum(
+                _in_threads(
+                    lambda part: kernels.rank_all(
+                        self.packed, column, queries, *part, together, capacity, *written
+                    ),
+                    parts,
+                )
             )
-            return ranking
-        for first in range(0, len(thetas), kernels.GROUPED):
-            last = min(first + kernels.GROUPED, len(thetas))
-            found = self._find_in_parts(column, queries, (first, last), capacity, threads)
-            kernels.rank(self.packed, column, queries, first, found, *written)
+        else:
+            left_out = 0
+            for first in range(0, size, _MANY):
+                last = min(first + _MANY, size)
+                found = self._find_in_parts(column, queries, (first, last), capacity, threads)
+                left_out += kernels.rank(self.packed, column, queries, first, found, *written)
+        if left_out:
+            self._rank_plainly(queries, column, ranking)
         return ranking
 
     def shortlist(
@@ -136,8 +146,6 @@ class ItemIndex:
             slack: at least 0.
         """
         queries = self._make_queries(theta[np.newaxis], k, None if excluded is None else [excluded])
-        if not self._is_in_range(queries.thetas, column):
-            return None
         queries = queries._replace(keeps_ties=True, slack=slack)
         found = self._find_in_parts(column, queries, (0, 1), 8 * k + 4096, self._threads_for(1))
         if found.count[0] < 0:
@@ -158,17 +166,11 @@ class ItemIndex:
         ends = np.cumsum([0, *map(len, parts)], dtype=np.int64)
         return Queries(thetas, k, False, 0.0, ends, np.concatenate([_NOTHING, *parts]))
 
-    def _is_in_range(self, thetas: Floats, column: Column) -> bool:
-        if thetas.shape[1] > MAX_DIM or not column.largest < LARGEST:
-            return False
-        with np.errstate(over="ignore", invalid="ignore"):
-            largest = np.abs(thetas).max(initial=0.0) * thetas.shape[1]
-            return bool(largest * max(self._largest_norm, self.packed.unit, 1.0) < LARGEST)
-
     def _rank_plainly(self, queries: Queries, column: Column, ranking: Ranking) -> None:
-        """Rank by the reference scores of every item, for magnitudes that float32 does not hold."""
+        """Rank the queries left out by the reference scores of every item: float32 does not hold their magnitudes."""
         allowed = column.filter[: self.size] > -np.inf
-        for query, theta in enumerate(queries.thetas):
+        for query in np.flatnonzero(ranking.counts < 0).tolist():
+            theta = queries.thetas[query]
             wanted = allowed.copy()
             wanted[queries.excluded[queries.ends[query] : queries.ends[query + 1]]] = False
             rows = np.flatnonzero(wanted)
@@ -228,7 +230,7 @@ def _pack(vectors: Floats) -> Packed:
         whole[: len(part), :dim] += code.astype(np.int8).view(np.uint8)
         lanes = slice(first // LANES, first // LANES + len(whole) // LANES)
         codes[lanes] = whole.reshape(-1, LANES, words, DEPTH).transpose(0, 2, 1, 3)
-    return Packed(codes, scales, errors, norms, vectors, unit)
+    return Packed(codes, scales, errors, norms, vectors, unit, float(norms.max(initial=0.0)))
 
 
 def _norms(vectors: Floats) -> Floats:

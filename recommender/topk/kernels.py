@@ -19,9 +19,8 @@ BLOCK = 512
 TOGETHER = 8
 """Users whose scores are computed at once."""
 LARGEST_CODE = 127
-GROUPED = 64
-"""Users searched in one walk over the items: what was found of them stays in the second-level cache."""
-
+LARGEST = 2.0**100
+"""Scores up to here do not overflow float32 on the way."""
 _VECTORS = BLOCK // LANES
 _MARKS = BLOCK // 64
 _ROUNDING = 2.0**-22
@@ -44,6 +43,7 @@ class Packed(NamedTuple):
         norms: largest norm in each block, of x or code scale, float64 [M/512].
         vectors: x, float64 [N, D].
         unit: a power of two.
+        largest: the largest norm.
     """
 
     codes: np.ndarray
@@ -52,6 +52,7 @@ class Packed(NamedTuple):
     norms: Floats
     vectors: Floats
     unit: float
+    largest: float
 
 
 class Column(NamedTuple):
@@ -141,8 +142,9 @@ def make_found(users: int, capacity: int) -> Found:
 
 
 @compiled
-def _encode(queries: Queries, first: int, last: int, width: int, depth: int, unit: float, largest: float) -> Coded:
-    groups = (last - first + width - 1) // width
+def _encode(packed: Packed, column: Column, queries: Queries, first: int, last: int, width: int) -> Coded:
+    """Return the queries first..last-1 as the filter reads them."""
+    groups, depth, unit = (last - first + width - 1) // width, packed.codes.shape[1], packed.unit
     codes = np.zeros((groups, depth, width, 4), np.int8)
     starts, weights = np.zeros(groups * width, np.int32), np.zeros(groups * width, np.float32)
     per_error, per_norm, always = np.zeros(groups * width), np.zeros(groups * width), np.zeros(groups * width)
@@ -164,7 +166,7 @@ def _encode(queries: Queries, first: int, last: int, width: int, depth: int, uni
         starts[at] = -128 * total
         per_error[at] = np.sqrt(norm)
         per_norm[at] = np.sqrt(error) + _ROUNDING * (np.sqrt(norm) + np.sqrt(error))
-        always[at] = _ROUNDING * largest + _TINY + queries.slack
+        always[at] = _ROUNDING * column.largest + _TINY + queries.slack
     words = codes.reshape(groups * depth * width * 4).view(np.int32).reshape(groups, depth, width)
     return Coded(words, starts, weights, per_error, per_norm, always)
 
@@ -327,7 +329,7 @@ def _start_thresholds(
         slot = group * width + user
         bound = coded.per_error[slot] * error + coded.per_norm[slot] * norm + coded.always[slot]
         k = queries.k + queries.ends[first_query + user + 1] - queries.ends[first_query + user]
-        thresholds[user] = below_kth(best[user], tried * kept, k) - bound
+        thresholds[user] = max(thresholds[user], below_kth(best[user], tried * kept, k) - bound)
 
 
 @compiled
@@ -418,19 +420,30 @@ def _walk(
 
 
 @compiled
+def _is_held(packed: Packed, column: Column, theta: Floats) -> bool:
+    """Return whether float32 holds whatever the filter computes for a user."""
+    total = 0.0
+    for d in range(len(theta)):
+        total += abs(theta[d])
+    return total * max(packed.largest, packed.unit, 1.0) < LARGEST and column.largest < LARGEST
+
+
+@compiled
 def find(
     packed: Packed, column: Column, queries: Queries, first: int, last: int, blocks: tuple[int, int], found: Found
 ) -> None:
     """Write into ``found`` what may be among the best k of the queries first..last-1, of the items in ``blocks``."""
-    users, depth = last - first, packed.codes.shape[1]
-    found.count[:] = 0
-    found.threshold[:] = -np.inf
+    users = last - first
+    for user in range(users):
+        is_held = _is_held(packed, column, queries.thetas[first + user])
+        found.count[user] = 0 if is_held else _OVERFLOWN
+        found.threshold[user] = -np.inf if is_held else _NEVER
     wide = users - users % TOGETHER if users % TOGETHER <= 2 else users
     if wide:
-        coded = _encode(queries, first, first + wide, TOGETHER, depth, packed.unit, column.largest)
+        coded = _encode(packed, column, queries, first, first + wide, TOGETHER)
         _walk(packed, column, queries, coded, first, 0, found, blocks)
     for user in range(wide, users):
-        coded = _encode(queries, first + user, first + user + 1, 1, depth, packed.unit, column.largest)
+        coded = _encode(packed, column, queries, first + user, first + user + 1, 1)
         _walk(packed, column, queries, coded, first, user, found, blocks)
 
 
@@ -477,8 +490,10 @@ def rank(
     rows: Integers,
     scores: Floats,
     counts: Integers,
-) -> None:
+) -> int:
     """Write the best k of the queries first, first + 1, ... in order, from all that may be among them.
+
+    Returns how many users are left out, because their magnitudes are beyond float32; their count is -1.
 
     Args:
         packed: the items.
@@ -490,14 +505,21 @@ def rank(
         scores: written at each query, float64 [B, k].
         counts: how many there are, written at each query, int64 [B].
     """
+    left_out = 0
     for user in range(len(found.count)):
         query = first + user
+        if found.count[user] < 0:
+            counts[query] = _OVERFLOWN
+            left_out += 1
+            continue
         _raise_threshold(found, user, queries.k)
         _rescore(packed, column, queries.thetas[query], found, user)
+        _raise_threshold(found, user, queries.k)
         if found.count[user] > 2 * queries.k:
             _keep_first(found, user, queries.k)
         n = found.count[user]
         counts[query] = write_best_first(found.lower[user], found.rows[user], n, scores[query], rows[query])
+    return left_out
 
 
 @compiled
@@ -507,15 +529,18 @@ def rank_all(
     queries: Queries,
     first: int,
     last: int,
+    together: int,
     capacity: int,
     rows: Integers,
     scores: Floats,
     counts: Integers,
-) -> None:
-    """Search all items for the queries first..last-1; see :func:`rank` for what is written."""
-    for start in range(first, last, GROUPED):
-        end = min(start + GROUPED, last)
-        if start == first or end - start < GROUPED:
+) -> int:
+    """Search all items for the queries first..last-1, ``together`` at a time; see :func:`rank`."""
+    left_out = 0
+    for start in range(first, last, together):
+        end = min(start + together, last)
+        if start == first or end - start < together:
             found = make_found(end - start, capacity)
         find(packed, column, queries, start, end, (0, len(packed.errors)), found)
-        rank(packed, column, queries, start, found, rows, scores, counts)
+        left_out += rank(packed, column, queries, start, found, rows, scores, counts)
+    return left_out

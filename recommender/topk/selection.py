@@ -1,6 +1,7 @@
 """Compiled selection: the kth of many numbers, and places in order of score."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -13,15 +14,23 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _HALVINGS = 24
 
 
-def compiled(function: _Function) -> _Function:
-    """Return the function compiled at its first call, without the interpreter's lock, and kept on disk where possible."""
+def compiled(function: _Function, *, is_free_of_nan: bool = False) -> _Function:
+    """Return the function compiled at its first call, without the interpreter's lock, and kept on disk where possible.
+
+    Args:
+        function: arrays and numbers in, arrays and numbers out.
+        is_free_of_nan: whether the compiler may take it that no value is NaN, and keep a minimum in vectors.
+    """
+    options: dict[str, Any] = {"nogil": True}
+    if is_free_of_nan:
+        options["fastmath"] = {"nnan", "nsz"}
     try:
-        return cast("_Function", njit(nogil=True, cache=True)(function))
+        return cast("_Function", njit(cache=True, **options)(function))
     except RuntimeError:  # no folder that can be written to
-        return cast("_Function", njit(nogil=True)(function))
+        return cast("_Function", njit(**options)(function))
 
 
-@compiled
+@partial(compiled, is_free_of_nan=True)
 def below_kth(values: np.ndarray, n: int, k: int) -> float:
     """Return a number that at least ``k`` of the first ``n`` values reach and often few more; -inf when too few are finite.
 
@@ -88,10 +97,10 @@ def write_best_first(scores: Floats, rows: Integers, n: int, best_scores: Floats
     for at in range(n):
         score = scores[at]
         place = 0
-        for other in range(n):
-            place += scores[other] > score
         for other in range(at):
-            place += scores[other] == score
+            place += scores[other] >= score
+        for other in range(at, n):
+            place += scores[other] > score
         if place < room:
             best_scores[place], best_rows[place] = score, rows[at]
     return min(n, room)
