@@ -23,7 +23,7 @@ MAX_DIM = 1024
 _ENCODED_ROWS = 8192
 _WORTH_A_THREAD_NS = 60_000
 _CACHED_BYTES = 2**20
-_FEW, _MANY = 64, 256
+_FEW, _MANY = 16, 256
 _NOTHING = np.zeros(0, dtype=np.int64)
 
 

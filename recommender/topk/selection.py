@@ -12,6 +12,8 @@ from recommender.arrays import Floats, Integers
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _HALVINGS = 24
+_UNROLLED = 32
+"""A loop over a multiple of this many has no rest that the compiler does one by one."""
 
 
 def compiled(function: _Function, *, is_free_of_nan: bool = False) -> _Function:
@@ -91,16 +93,23 @@ def kth_largest(values: np.ndarray, n: int, k: int) -> float:
 def write_best_first(scores: Floats, rows: Integers, n: int, best_scores: Floats, best_rows: Integers) -> int:
     """Write the best of the first ``n`` pairs, the highest score first, of equal ones the first; return how many.
 
-    As many as there is room for. The place of each pair is counted: n^2 comparisons without a branch, for small n.
+    As many as there is room for. The place of each pair is how many are above it: n^2 comparisons without a branch.
     """
-    room = len(best_rows)
+    room, whole = len(best_rows), -(-n // _UNROLLED) * _UNROLLED
+    padded, places = np.full(whole, -np.inf), np.empty(n, np.int64)
+    padded[:n] = scores[:n]
+    total = 0
     for at in range(n):
-        score = scores[at]
-        place = 0
-        for other in range(at):
-            place += scores[other] >= score
-        for other in range(at, n):
-            place += scores[other] > score
-        if place < room:
-            best_scores[place], best_rows[place] = score, rows[at]
+        above = 0
+        for other in range(whole):
+            above += padded[other] > padded[at]
+        places[at] = above
+        total += above
+    if total < n * (n - 1) // 2:  # some are equal
+        for at in range(n):
+            for other in range(at):
+                places[at] += padded[other] == padded[at]
+    for at in range(n):
+        if places[at] < room:
+            best_scores[places[at]], best_rows[places[at]] = scores[at], rows[at]
     return min(n, room)
