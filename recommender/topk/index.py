@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from recommender.arrays import Flags, Floats, Integers
+from recommender.arrays import Flags, Floats, Integers, read_only
 from recommender.topk import kernels
-from recommender.topk.kernels import BLOCK, DEPTH, LANES, LARGEST_CODE, TOGETHER, Column, Packed, Queries
+from recommender.topk.kernels import BLOCK, LARGEST_CODE, TOGETHER, Column, Found, Packed, Queries
 from recommender.topk.reference import reference_scores, top_k
+from recommender.topk.simd import DEPTH, LANES
 
 MAX_DIM = 1024
 """Up to here a sum of products of codes is exact in float32."""
@@ -60,7 +61,8 @@ class ItemIndex:
         if vectors.shape[1] > MAX_DIM:
             raise ValueError(f"D must be at most {MAX_DIM}, got {vectors.shape[1]}")
         self.vectors = vectors
-        self.packed = _pack(vectors)
+        self.packed = _pack(read_only(vectors))
+        self._last: tuple[Floats, Column] | None = None
         self._is_cached = self.packed.codes.nbytes < _CACHED_BYTES
 
     @property
@@ -70,6 +72,8 @@ class ItemIndex:
 
     def column(self, values: Floats, allowed: Flags | None = None) -> Column:
         """Return what is added to every product, as the search reads it: item means, for one.
+
+        That of the newest values that refuse writes is kept, so that a column that changes costs one pass over it.
 
         Args:
             values: shape [N], finite.
@@ -81,13 +85,19 @@ class ItemIndex:
         for given in (values, allowed):
             if given is not None and given.shape != (self.size,):
                 raise ValueError(f"a column must have shape [{self.size}], got {given.shape}")
+        last = self._last
+        if allowed is None and last is not None and last[0] is values:
+            return last[1]
         added = np.full(len(self.packed.scales), -np.inf, dtype=np.float32)
         with np.errstate(over="ignore"):
             added[: self.size] = values
         if allowed is not None:
             added[: self.size][~allowed] = -np.inf
         largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
-        return Column(np.ascontiguousarray(values), added, largest)
+        column = Column(read_only(np.ascontiguousarray(values, dtype=np.float64)), added, largest)
+        if allowed is None and not values.flags.writeable:
+            self._last = values, column
+        return column
 
     def top_k(self, thetas: Floats, column: Column, k: int, excluded: Sequence[Integers] | None = None) -> Ranking:
         """Return the k highest of column + theta . x for each theta, ties by row.
@@ -105,7 +115,7 @@ class ItemIndex:
         """
         queries, size = self._make_queries(thetas, k, excluded), len(thetas)
         ranking = Ranking(size, k)
-        written = ranking.rows, ranking.scores, ranking.counts
+        written: tuple[Any, Any, Any] = ranking.rows, ranking.scores, ranking.counts
         capacity = min(3 * k + 192, self.size + 1)
         threads = self._threads_for(size)
         together = _FEW if self._is_cached else _MANY
@@ -115,9 +125,7 @@ class ItemIndex:
             parts = _split(size, threads, TOGETHER)
             left_out = sum(
                 _in_threads(
-                    lambda part: kernels.rank_all(
-                        self.packed, column, queries, *part, together, capacity, *written
-                    ),
+                    lambda part: kernels.rank_all(self.packed, column, queries, *part, together, capacity, *written),
                     parts,
                 )
             )
@@ -148,16 +156,16 @@ class ItemIndex:
         queries = self._make_queries(theta[np.newaxis], k, None if excluded is None else [excluded])
         queries = queries._replace(keeps_ties=True, slack=slack)
         found = self._find_in_parts(column, queries, (0, 1), 8 * k + 4096, self._threads_for(1))
-        if found.count[0] < 0:
+        if found.counts[0] < 0:
             return None
-        return found.rows[0, : found.count[0]].copy()
+        return found.rows[0, : found.counts[0]].copy()
 
     def _make_queries(self, thetas: Floats, k: int, excluded: Sequence[Integers] | None) -> Queries:
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
         if thetas.shape[1:] != self.vectors.shape[1:]:
             raise ValueError(f"thetas must have shape [B, {self.vectors.shape[1]}], got {thetas.shape}")
-        thetas = np.ascontiguousarray(thetas, dtype=np.float64)
+        thetas = read_only(np.ascontiguousarray(thetas, dtype=np.float64))
         if excluded is None:
             return Queries(thetas, k, False, 0.0, np.zeros(len(thetas) + 1, dtype=np.int64), _NOTHING)
         if len(excluded) != len(thetas):
@@ -181,10 +189,10 @@ class ItemIndex:
 
     def _find_in_parts(
         self, column: Column, queries: Queries, users: tuple[int, int], capacity: int, threads: int
-    ) -> kernels.Found:
+    ) -> Found:
         """Return what may be among the best, each thread having searched its part of the items."""
         parts = _split(len(self.packed.errors), threads, 1)
-        found = _in_threads(
+        found: list[Found] = _in_threads(
             lambda blocks: kernels.find_part(self.packed, column, queries, *users, blocks, capacity), parts
         )
         return reduce(lambda one, other: kernels.merge(one, other, queries.k), found)
@@ -200,7 +208,7 @@ def warm_up() -> None:
     column = index.column(np.zeros(2))
     index.top_k(np.zeros((9, 4)), column, 1)
     index.shortlist(np.zeros(4), column, 1)
-    queries = Queries(np.zeros((1, 4)), 1, False, 0.0, np.zeros(2, dtype=np.int64), _NOTHING)
+    queries = Queries(read_only(np.zeros((1, 4))), 1, False, 0.0, np.zeros(2, dtype=np.int64), _NOTHING)
     index._find_in_parts(column, queries, (0, 1), 8, 1)  # noqa: SLF001
     kernels.merge(kernels.make_found(1, 8), kernels.make_found(1, 8), 1)
 

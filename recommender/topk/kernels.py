@@ -1,8 +1,8 @@
 """The compiled search: filter with a proven bound, rescore what lies within it; see docs/ranking.md for the proof.
 
-For one user, ``bound`` is how far the filter's score of an item of a block can be from the reference score. A found item
-has ``lower <= reference score <= upper``, and both equal it once it was rescored. The threshold is the kth largest
-``lower``, so an item whose ``upper`` is below it has k items above it for certain.
+The bound of a user in a block is how far the filter's score of an item can be from the reference score. What is found
+has ``lower <= reference score <= upper``, and both equal it once it was rescored. The threshold is at most the kth
+largest ``lower``, so an item whose ``upper`` is below it has k items above it for certain.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from numba.cpython.unsafe.numbers import trailing_zeros
 
 from recommender.arrays import Floats, Integers
 from recommender.topk.selection import below_kth, compiled, kth_largest, write_best_first
-from recommender.topk.simd import DEPTH, LANES, make_scan
+from recommender.topk.simd import LANES, make_scan
 
 BLOCK = 512
 """Items that share a bound: their scores for eight users stay in the first-level cache."""
@@ -23,6 +23,8 @@ LARGEST = 2.0**100
 """Scores up to here do not overflow float32 on the way."""
 _VECTORS = BLOCK // LANES
 _MARKS = BLOCK // 64
+_ALONE = 2
+"""So many users left over are searched one by one instead of together with none."""
 _ROUNDING = 2.0**-22
 _TINY = 2.0**-140
 _LOWEST = np.float32(-3e38)
@@ -70,17 +72,17 @@ class Column(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What may be among the best of some users, in ascending order of rows; ``count`` of each, -1 for too many.
+    """What may be among the best of some users, in ascending order of rows.
 
     Attributes:
-        count: int64 [users].
+        counts: how many, -1 for too many, int64 [users].
         threshold: at least k items have this score or a higher one, float64 [users].
         lower: float64 [users, capacity].
         upper: float64 [users, capacity].
         rows: int64 [users, capacity].
     """
 
-    count: Integers
+    counts: Integers
     threshold: Floats
     lower: Floats
     upper: Floats
@@ -209,7 +211,7 @@ def _rescore(packed: Packed, column: Column, theta: Floats, found: Found, user: 
     """Give every item found of a user its reference score; four at a time, so that additions need not wait."""
     lower, upper, rows = found.lower[user], found.upper[user], found.rows[user]
     vectors = packed.vectors
-    n = found.count[user]
+    n = found.counts[user]
     whole = n - n % 4
     for at in range(0, whole, 4):
         a, b, c, d = rows[at], rows[at + 1], rows[at + 2], rows[at + 3]
@@ -232,20 +234,20 @@ def _rescore(packed: Packed, column: Column, theta: Floats, found: Found, user: 
 def _raise_threshold(found: Found, user: int, k: int) -> None:
     """Raise the threshold towards the kth largest ``lower`` and forget what is below it for certain."""
     lower, upper, rows = found.lower[user], found.upper[user], found.rows[user]
-    n = found.count[user]
+    n = found.counts[user]
     threshold = max(found.threshold[user], below_kth(lower, n, k))
     kept = 0
     for at in range(n):
         lower[kept], upper[kept], rows[kept] = lower[at], upper[at], rows[at]
         kept += upper[at] >= threshold
-    found.threshold[user], found.count[user] = threshold, kept
+    found.threshold[user], found.counts[user] = threshold, kept
 
 
 @compiled
 def _keep_first(found: Found, user: int, k: int) -> None:
     """Of rescored items keep the k best, of those that equal the kth the first."""
     lower, upper, rows = found.lower[user], found.upper[user], found.rows[user]
-    n = found.count[user]
+    n = found.counts[user]
     if n <= k:
         return
     kth = kth_largest(lower[:n].copy(), n, k)
@@ -258,7 +260,7 @@ def _keep_first(found: Found, user: int, k: int) -> None:
             equal -= lower[at] == kth
             lower[kept], upper[kept], rows[kept] = lower[at], upper[at], rows[at]
             kept += 1
-    found.count[user] = kept
+    found.counts[user] = kept
     found.threshold[user] = max(found.threshold[user], kth)
 
 
@@ -266,10 +268,10 @@ def _keep_first(found: Found, user: int, k: int) -> None:
 def _make_room(packed: Packed, column: Column, queries: Queries, query: int, found: Found, user: int) -> None:
     """Forget enough of a user's items; where bounds leave too many, by their reference scores."""
     _raise_threshold(found, user, queries.k)
-    if found.count[user] <= 3 * found.rows.shape[1] // 4:
+    if found.counts[user] <= 3 * found.rows.shape[1] // 4:
         return
     if queries.keeps_ties:
-        found.count[user], found.threshold[user] = _OVERFLOWN, _NEVER
+        found.counts[user], found.threshold[user] = _OVERFLOWN, _NEVER
         return
     _rescore(packed, column, queries.thetas[query], found, user)
     _keep_first(found, user, queries.k)
@@ -284,7 +286,7 @@ def _is_excluded(queries: Queries, query: int, row: int) -> bool:
             low = middle + 1
         else:
             high = middle
-    return low < queries.ends[query + 1] and queries.excluded[low] == row
+    return bool(low < queries.ends[query + 1] and queries.excluded[low] == row)
 
 
 @compiled
@@ -324,7 +326,7 @@ def _start_thresholds(
             for start in range(kept, BLOCK, kept):
                 for place in range(kept):
                     score, other = scores[user, start + place], best[user, at * kept + place]
-                    best[user, at * kept + place] = score if score > other else other
+                    best[user, at * kept + place] = max(other, score)
     for user in range(users):
         slot = group * width + user
         bound = coded.per_error[slot] * error + coded.per_norm[slot] * norm + coded.always[slot]
@@ -333,7 +335,7 @@ def _start_thresholds(
 
 
 @compiled
-def _walk(
+def _walk(  # noqa: C901 - calls in this loop cost more than its work
     packed: Packed,
     column: Column,
     queries: Queries,
@@ -347,7 +349,7 @@ def _walk(
     groups, depth, width = coded.words.shape
     scores, marks = np.empty((width, BLOCK), np.float32), np.empty((width, _MARKS), np.uint64)
     thresholds, bounds = np.full(width, np.inf, np.float32), np.zeros(width)
-    counts, least, capacity = found.count, found.threshold, found.rows.shape[1]
+    counts, least, capacity = found.counts, found.threshold, found.rows.shape[1]
     lower, upper, rows = found.lower, found.upper, found.rows
     errors, norms = packed.errors, packed.norms
     per_error, per_norm, always = coded.per_error, coded.per_norm, coded.always
@@ -436,9 +438,9 @@ def find(
     users = last - first
     for user in range(users):
         is_held = _is_held(packed, column, queries.thetas[first + user])
-        found.count[user] = 0 if is_held else _OVERFLOWN
+        found.counts[user] = 0 if is_held else _OVERFLOWN
         found.threshold[user] = -np.inf if is_held else _NEVER
-    wide = users - users % TOGETHER if users % TOGETHER <= 2 else users
+    wide = users - users % TOGETHER if users % TOGETHER <= _ALONE else users
     if wide:
         coded = _encode(packed, column, queries, first, first + wide, TOGETHER)
         _walk(packed, column, queries, coded, first, 0, found, blocks)
@@ -460,21 +462,21 @@ def find_part(
 @compiled
 def merge(one: Found, other: Found, k: int) -> Found:
     """Return what was found of the same users in two parts of the items, the rows of ``one`` being lower."""
-    users, room = len(one.count), one.rows.shape[1] + other.rows.shape[1]
+    users, room = len(one.counts), one.rows.shape[1] + other.rows.shape[1]
     merged = make_found(users, room)
     for user in range(users):
         n = 0
         for part in (one, other):
-            end = n + part.count[user]
+            end = n + part.counts[user]
             merged.threshold[user] = max(merged.threshold[user], part.threshold[user])
-            if part.count[user] < 0 or n < 0:
+            if part.counts[user] < 0 or n < 0:
                 n = _OVERFLOWN
                 break
             merged.lower[user, n:end] = part.lower[user, : end - n]
             merged.upper[user, n:end] = part.upper[user, : end - n]
             merged.rows[user, n:end] = part.rows[user, : end - n]
             n = end
-        merged.count[user] = n
+        merged.counts[user] = n
         if n > 0:
             _raise_threshold(merged, user, k)
     return merged
@@ -506,18 +508,18 @@ def rank(
         counts: how many there are, written at each query, int64 [B].
     """
     left_out = 0
-    for user in range(len(found.count)):
+    for user in range(len(found.counts)):
         query = first + user
-        if found.count[user] < 0:
+        if found.counts[user] < 0:
             counts[query] = _OVERFLOWN
             left_out += 1
             continue
         _raise_threshold(found, user, queries.k)
         _rescore(packed, column, queries.thetas[query], found, user)
         _raise_threshold(found, user, queries.k)
-        if found.count[user] > 2 * queries.k:
+        if found.counts[user] > 2 * queries.k:
             _keep_first(found, user, queries.k)
-        n = found.count[user]
+        n = found.counts[user]
         counts[query] = write_best_first(found.lower[user], found.rows[user], n, scores[query], rows[query])
     return left_out
 

@@ -34,7 +34,7 @@ def compiled(function: _Function, *, is_free_of_nan: bool = False) -> _Function:
 
 @partial(compiled, is_free_of_nan=True)
 def below_kth(values: np.ndarray, n: int, k: int) -> float:
-    """Return a number that at least ``k`` of the first ``n`` values reach and often few more; -inf when too few are finite.
+    """Return a number that at least ``k`` of the first ``n`` values reach, and often few more; else -inf.
 
     It halves the range from the lowest to the highest value; counting takes no branch, so it is many times faster than
     a selection. Where the values lie very unevenly, many more may reach it.
@@ -43,7 +43,7 @@ def below_kth(values: np.ndarray, n: int, k: int) -> float:
     for at in range(n):
         finite += values[at] > -np.inf
         low = values[at] if low > values[at] > -np.inf else low
-        high = values[at] if values[at] > high else high
+        high = max(high, values[at])
     if finite < k:
         return -np.inf
     enough = k + k // 16
@@ -86,7 +86,7 @@ def kth_largest(values: np.ndarray, n: int, k: int) -> float:
             low = i
         else:
             break
-    return values[place]
+    return float(values[place])
 
 
 @compiled

@@ -42,7 +42,7 @@ def make_scan(users: int, unrolled: int, *, use_vnni: bool = HAS_VNNI) -> Any:
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def scan(  # noqa: PLR0917
+    def scan(
         typing: Any,  # noqa: ARG001
         items: Any,  # noqa: ARG001
         thetas: Any,  # noqa: ARG001
