@@ -31,6 +31,10 @@ _NOTHING = np.zeros(0, dtype=np.int64)
 class Ranking:
     """The best items of each query.
 
+    Args:
+        queries: B.
+        k: how many there is room for.
+
     Attributes:
         rows: of the items, best first, shape [B, k]; what lies beyond ``counts`` has no meaning.
         scores: their reference scores, shape [B, k].
@@ -89,11 +93,10 @@ class ItemIndex:
         if allowed is None and last is not None and last[0] is values:
             return last[1]
         added = np.full(len(self.packed.scales), -np.inf, dtype=np.float32)
-        with np.errstate(over="ignore"):
-            added[: self.size] = values
+        largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
+        added[: self.size] = values if largest < kernels.LARGEST else np.clip(values, -kernels.LARGEST, kernels.LARGEST)
         if allowed is not None:
             added[: self.size][~allowed] = -np.inf
-        largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
         column = Column(read_only(np.ascontiguousarray(values, dtype=np.float64)), added, largest)
         if allowed is None and not values.flags.writeable:
             self._last = values, column
@@ -113,7 +116,7 @@ class ItemIndex:
         Raises:
             ValueError: if ``k`` is below 1 or a shape does not fit.
         """
-        queries, size = self._make_queries(thetas, k, excluded), len(thetas)
+        queries, size = make_queries(thetas, self.vectors.shape[1], k, excluded), len(thetas)
         ranking = Ranking(size, k)
         written: tuple[Any, Any, Any] = ranking.rows, ranking.scores, ranking.counts
         capacity = min(3 * k + 192, self.size + 1)
@@ -136,7 +139,7 @@ class ItemIndex:
                 found = self._find_in_parts(column, queries, (first, last), capacity, threads)
                 left_out += kernels.rank(self.packed, column, queries, first, found, *written)
         if left_out:
-            self._rank_plainly(queries, column, ranking)
+            rank_plainly(self.vectors, column.values, column.filter[: self.size] > -np.inf, queries, ranking)
         return ranking
 
     def shortlist(
@@ -153,39 +156,12 @@ class ItemIndex:
             excluded: rows not wanted, in any order.
             slack: at least 0.
         """
-        queries = self._make_queries(theta[np.newaxis], k, None if excluded is None else [excluded])
+        queries = make_queries(theta[np.newaxis], self.vectors.shape[1], k, None if excluded is None else [excluded])
         queries = queries._replace(keeps_ties=True, slack=slack)
         found = self._find_in_parts(column, queries, (0, 1), 8 * k + 4096, self._threads_for(1))
         if found.counts[0] < 0:
             return None
         return found.rows[0, : found.counts[0]].copy()
-
-    def _make_queries(self, thetas: Floats, k: int, excluded: Sequence[Integers] | None) -> Queries:
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
-        if thetas.shape[1:] != self.vectors.shape[1:]:
-            raise ValueError(f"thetas must have shape [B, {self.vectors.shape[1]}], got {thetas.shape}")
-        thetas = read_only(np.ascontiguousarray(thetas, dtype=np.float64))
-        if excluded is None:
-            return Queries(thetas, k, False, 0.0, np.zeros(len(thetas) + 1, dtype=np.int64), _NOTHING)
-        if len(excluded) != len(thetas):
-            raise ValueError(f"excluded must have {len(thetas)} parts, got {len(excluded)}")
-        parts = [np.unique(part) for part in excluded]
-        ends = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-        return Queries(thetas, k, False, 0.0, ends, np.concatenate([_NOTHING, *parts]))
-
-    def _rank_plainly(self, queries: Queries, column: Column, ranking: Ranking) -> None:
-        """Rank the queries left out by the reference scores of every item: float32 does not hold their magnitudes."""
-        allowed = column.filter[: self.size] > -np.inf
-        for query in np.flatnonzero(ranking.counts < 0).tolist():
-            theta = queries.thetas[query]
-            wanted = allowed.copy()
-            wanted[queries.excluded[queries.ends[query] : queries.ends[query + 1]]] = False
-            rows = np.flatnonzero(wanted)
-            scores = column.values[rows] + reference_scores(theta, self.vectors)[rows]
-            best = top_k(scores, None, queries.k)
-            ranking.counts[query] = len(best)
-            ranking.rows[query, : len(best)], ranking.scores[query, : len(best)] = rows[best], scores[best]
 
     def _find_in_parts(
         self, column: Column, queries: Queries, users: tuple[int, int], capacity: int, threads: int
@@ -200,6 +176,38 @@ class ItemIndex:
     def _threads_for(self, queries: int) -> int:
         cost_ns = queries * (1_000 + self.size * (0.06 + 0.004 * self.vectors.shape[1]))
         return max(1, min(_cores(), int(cost_ns / _WORTH_A_THREAD_NS)))
+
+
+def make_queries(thetas: Floats, dim: int, k: int, excluded: Sequence[Integers] | None) -> Queries:
+    """Return what is asked, checked.
+
+    Raises:
+        ValueError: if ``k`` is below 1 or a shape does not fit.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    if thetas.shape[1:] != (dim,):
+        raise ValueError(f"thetas must have shape [B, {dim}], got {thetas.shape}")
+    thetas = read_only(np.ascontiguousarray(thetas, dtype=np.float64))
+    if excluded is None:
+        return Queries(thetas, k, False, 0.0, np.zeros(len(thetas) + 1, dtype=np.int64), _NOTHING)
+    if len(excluded) != len(thetas):
+        raise ValueError(f"excluded must have {len(thetas)} parts, got {len(excluded)}")
+    parts = [np.unique(part) for part in excluded]
+    ends = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    return Queries(thetas, k, False, 0.0, ends, np.concatenate([_NOTHING, *parts]))
+
+
+def rank_plainly(vectors: Floats, values: Floats, allowed: Flags, queries: Queries, ranking: Ranking) -> None:
+    """Rank the queries whose count is -1 by the reference scores of every item: float32 does not hold them."""
+    for query in np.flatnonzero(ranking.counts < 0).tolist():
+        wanted = allowed.copy()
+        wanted[queries.excluded[queries.ends[query] : queries.ends[query + 1]]] = False
+        rows = np.flatnonzero(wanted)
+        scores = values[rows] + reference_scores(queries.thetas[query], vectors)[rows]
+        best = top_k(scores, None, queries.k)
+        ranking.counts[query] = len(best)
+        ranking.rows[query, : len(best)], ranking.scores[query, : len(best)] = rows[best], scores[best]
 
 
 def warm_up() -> None:
@@ -237,7 +245,7 @@ def _pack(vectors: Floats) -> Packed:
         whole = np.full((len(starts) * BLOCK, words * DEPTH), LARGEST_CODE + 1, dtype=np.uint8)
         whole[: len(part), :dim] += code.astype(np.int8).view(np.uint8)
         lanes = slice(first // LANES, first // LANES + len(whole) // LANES)
-        codes[lanes] = whole.reshape(-1, LANES, words, DEPTH).transpose(0, 2, 1, 3)
+        codes[lanes] = whole.reshape(len(whole) // LANES, LANES, words, DEPTH).transpose(0, 2, 1, 3)
     return Packed(codes, scales, errors, norms, vectors, unit, float(norms.max(initial=0.0)))
 
 

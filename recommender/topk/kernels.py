@@ -169,7 +169,7 @@ def _encode(packed: Packed, column: Column, queries: Queries, first: int, last: 
         per_error[at] = np.sqrt(norm)
         per_norm[at] = np.sqrt(error) + _ROUNDING * (np.sqrt(norm) + np.sqrt(error))
         always[at] = _ROUNDING * column.largest + _TINY + queries.slack
-    words = codes.reshape(groups * depth * width * 4).view(np.int32).reshape(groups, depth, width)
+    words = codes.reshape(groups * depth * width * 4).view(np.int32).reshape((groups, depth, width))
     return Coded(words, starts, weights, per_error, per_norm, always)
 
 
@@ -453,9 +453,12 @@ def find(
 def find_part(
     packed: Packed, column: Column, queries: Queries, first: int, last: int, blocks: tuple[int, int], capacity: int
 ) -> Found:
-    """Return what :func:`find` finds."""
+    """Return what :func:`find` finds, as far as it is not below the threshold at the end."""
     found = make_found(last - first, capacity)
     find(packed, column, queries, first, last, blocks, found)
+    for user in range(last - first):
+        if found.counts[user] > 0:
+            _raise_threshold(found, user, queries.k)
     return found
 
 
