@@ -1,21 +1,21 @@
 """How soon a rating that was produced is seen by a reader of the store, at 10, 50 and 80 % of what can be taken in.
 
-A producer (a process of its own) sends ratings on a schedule that waits for nothing; this process looks at the
-watermarks every millisecond, as the scorer does for a request that waits for a state. A rating's latency is from the
-time it was due, however late it went out, to the look that first saw its watermark behind it: then ledger, statistics
-and watermark are there together. `streamrec worker` has everything on, the store's file is synced every second.
+A producer (a process of its own) sends ratings on a schedule that waits for nothing, encoded beforehand; a reader
+(another) looks at the watermarks every millisecond. A rating's latency is from the time it was due, however late it
+went out, to the look that first saw its watermark behind it: then ledger, statistics and watermark are there together.
+Every rating due after a run's first second counts, however late it was seen. `streamrec worker` has everything on, the
+store's file is synced every second. Beside the latencies stand the cores that each process used.
 
-Capacity is measured first, with the producer beside it: ratings seen a second while more than that are offered.
+Capacity is measured first, with producer and reader beside it: ratings seen a second while more than that are offered,
+from the first second to the producer's last rating.
 """
 
 import argparse
 import statistics
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,33 +24,48 @@ from benchmarks.harness import Row, add_arguments, report
 from benchmarks.ingest import PACKAGES, REPEATS, brokers
 from benchmarks.ingest_sides.log import PARTITIONS
 from benchmarks.ingest_sides.ours import WORKER, Watch
-from benchmarks.ingest_sides.stage import READY_TIMEOUT_S, RUN_TIMEOUT_S, Stage, wait_until
-from schemas.errors import EngineError
+from benchmarks.ingest_sides.stage import READY_TIMEOUT_S, RUN_TIMEOUT_S, Stage, go, wait_until
+from services.runtime.supervise import Child
 
 LEVELS = (0.1, 0.5, 0.8)
-LOOK_EVERY_S = 0.001
 OFFERED = 150_000
 OFFERED_S = 4.0
 SECONDS = 10.0
 QUICK_SECONDS = 3.0
+WARM_S = 1.0
 LOG_EVENTS = 200_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """When each event of a run was due and seen, seconds on the monotonic clock."""
+    """When each event of a run was due and seen, and when the producer had sent the last, seconds on one clock.
+
+    Attributes:
+        due: by event.
+        seen: by event.
+        ended: when the last was sent.
+        cores: cores used by each process, from the first event sent to the last one seen.
+    """
 
     due: np.ndarray
     seen: np.ndarray
+    ended: float
+    cores: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def _warm(self) -> float:
+        return float(self.due[0]) + WARM_S
 
     @property
     def rate(self) -> float:
-        """Events seen a second."""
-        return len(self.seen) / float(self.seen.max() - self.due[0])
+        """Events seen a second, between the run's first second and the last event sent."""
+        counted = (self.seen > self._warm) & (self.seen <= self.ended)
+        return float(counted.sum()) / (self.ended - self._warm)
 
     def percentile_ms(self, share: float) -> float:
-        """Return a percentile of the latency."""
-        return float(np.percentile((self.seen - self.due) * 1000, share))
+        """Return a percentile of the latency of all events due after the run's first second."""
+        is_warm = self.due >= self._warm
+        return float(np.percentile((self.seen - self.due)[is_warm] * 1000, share))
 
 
 def main() -> None:
@@ -81,13 +96,13 @@ def _measure(stage: Stage, *, is_quick: bool) -> tuple[float, dict[float, list[S
         worker.wait_for_event("worker.ready", READY_TIMEOUT_S)
         wait_until(lambda: len(watch.marks()) == PARTITIONS, READY_TIMEOUT_S, "every partition is claimed")
         offered_s = OFFERED_S / 2 if is_quick else OFFERED_S
-        tries = [_produce(stage, watch, OFFERED, int(OFFERED * offered_s)).rate for _ in range(3)]
+        tries = [_produce(stage, worker, watch, OFFERED, int(OFFERED * offered_s)).rate for _ in range(3)]
         capacity = statistics.median(tries)
         print(f"  capacity: {', '.join(f'{rate:,.0f}' for rate in tries)}/s", file=sys.stderr, flush=True)
         seconds = QUICK_SECONDS if is_quick else SECONDS
         for _ in range(2 if is_quick else REPEATS):
             for level in LEVELS:
-                run = _produce(stage, watch, level * capacity, int(level * capacity * seconds))
+                run = _produce(stage, worker, watch, level * capacity, int(level * capacity * seconds))
                 found[level].append(run)
                 shown = f"p50 {run.percentile_ms(50):.1f} ms, p99 {run.percentile_ms(99):.1f} ms"
                 print(f"  {level:.0%} of {capacity:,.0f}/s: {shown}", file=sys.stderr, flush=True)
@@ -95,40 +110,41 @@ def _measure(stage: Stage, *, is_quick: bool) -> tuple[float, dict[float, list[S
     return capacity, found
 
 
-def _produce(stage: Stage, watch: Watch, rate: float, events: int) -> Seen:
-    """Send events on schedule and look at the watermarks until all are seen."""
-    before = watch.marks()
-    target = sum(before.values()) + events
-    kept = stage.directory / f"sent-{target}.npz"
-    where = [stage.broker.url, stage.topic.name, str(stage.log_path), str(rate), str(events), str(kept)]
-    argv = [sys.executable, "-m", "benchmarks.ingest_sides.open_loop", *where]
-    times: list[float] = []
-    marks: list[list[int]] = []
-    with stage.child(f"producer-{target}", argv, stage.settings) as child:
-        child.wait_for_event("side.began", READY_TIMEOUT_S)
-        pause, deadline = threading.Event(), time.monotonic() + RUN_TIMEOUT_S
-        seen = before
-        while sum(seen.values()) < target:
-            if time.monotonic() > deadline:
-                raise EngineError(f"not within {RUN_TIMEOUT_S:g} s: watermarks {seen} reach {target} together")
-            pause.wait(LOOK_EVERY_S)
-            looked = watch.marks()
-            if looked != seen:
-                seen = looked
-                times.append(time.monotonic())
-                marks.append([seen[partition] for partition in range(PARTITIONS)])
-        child.wait_for_event("side.done", READY_TIMEOUT_S)
-    with np.load(kept) as sent:
-        return match(sent["due"], sent["partition"], sent["offset"], np.array(times), np.array(marks))
+def _produce(stage: Stage, worker: Child, watch: Watch, rate: float, events: int) -> Seen:
+    """Send events on schedule while a reader looks at the watermarks until all are seen."""
+    target = sum(watch.marks().values()) + events
+    sent, looked = (stage.directory / f"{name}-{target}.npz" for name in ("sent", "looked"))
+    sending = [stage.broker.url, stage.topic.name, str(stage.records_path), str(rate), str(events), str(sent)]
+    looking = [stage.store.url, str(target), str(looked), *watch.keys()]
+    with (
+        stage.child(f"producer-{target}", _argv("open_loop", sending), stage.settings) as producer,
+        stage.child(f"reader-{target}", _argv("looks", looking), stage.settings) as reader,
+    ):
+        for child in (producer, reader):
+            child.wait_for_event("side.ready", READY_TIMEOUT_S)
+        measured = stage.cores_used(producer=[producer], reader=[reader], worker=[worker])
+        go(producer)
+        reader.wait_for_event("side.seen", RUN_TIMEOUT_S)
+        cores = measured()
+        for child in (producer, reader):
+            go(child)
+            child.wait_for_event("side.done", READY_TIMEOUT_S)
+    with np.load(sent) as own, np.load(looked) as other:
+        seen = match(own["partition"], own["offset"], other["times"], other["marks"])
+        return Seen(own["due"], seen, float(own["ended"]), cores)
 
 
-def match(due: np.ndarray, partition: np.ndarray, offset: np.ndarray, times: np.ndarray, marks: np.ndarray) -> Seen:
+def _argv(module: str, arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", f"benchmarks.ingest_sides.{module}", *arguments]
+
+
+def match(partition: np.ndarray, offset: np.ndarray, times: np.ndarray, marks: np.ndarray) -> np.ndarray:
     """Return when the watermark of each event's partition was first seen behind it."""
-    seen = np.empty(len(due))
+    seen = np.empty(len(offset))
     for number in range(PARTITIONS):
         own = partition == number
         seen[own] = times[np.searchsorted(marks[:, number], offset[own], side="right")]
-    return Seen(due, seen)
+    return seen
 
 
 def _row(broker: str, level: float, capacity: float, runs: Sequence[Seen]) -> Row:
@@ -140,6 +156,8 @@ def _row(broker: str, level: float, capacity: float, runs: Sequence[Seen]) -> Ro
             f"p{share}_lowest": round(min(found), 1),
             f"p{share}_highest": round(max(found), 1),
         }
+    for name in runs[0].cores:
+        row[f"{name}_cores"] = round(statistics.median(run.cores[name] for run in runs), 2)
     return row
 
 

@@ -93,6 +93,7 @@ def report(
     packages: Sequence[str],
     as_json: bool,
     device: str = "cpu",
+    note: str = "",
 ) -> None:
     """Print the table and the ratios, and with ``as_json`` everything once more as the last line.
 
@@ -103,6 +104,7 @@ def report(
         packages: installed packages whose versions matter.
         as_json: whether to print the JSON line.
         device: what computed: "cpu" or the name of a GPU.
+        note: what a reader of the figures must know.
     """
     versions = {"python": platform.python_version()} | {each: importlib.metadata.version(each) for each in packages}
     load = round(os.getloadavg()[0], 2)
@@ -112,6 +114,8 @@ def report(
     print()
     for each, figure in ratios.items():
         print(f"{each}: {figure:.3f}")
+    if note:
+        print(f"\n{note}")
     if as_json:
         result = {
             "name": name,
@@ -119,6 +123,7 @@ def report(
             "cores": os.cpu_count(),
             "device": device,
             "load": load,
+            "note": note,
             "rows": list(rows),
             "ratios": {each: round(figure, 4) for each, figure in ratios.items()},
         }

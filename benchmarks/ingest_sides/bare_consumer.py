@@ -5,12 +5,17 @@ import sys
 
 from aiokafka import AIOKafkaConsumer
 
-from benchmarks.ingest_sides.progress import Progress
+from benchmarks.ingest_sides.progress import GROUP_HEARTBEAT_MS, GROUP_SESSION_MS, Progress
 
 
 async def _consume(servers: str, topic: str, name: str, events: int) -> None:
     consumer = AIOKafkaConsumer(
-        topic, bootstrap_servers=servers, group_id=name, auto_offset_reset="earliest", session_timeout_ms=6000
+        topic,
+        bootstrap_servers=servers,
+        group_id=name,
+        auto_offset_reset="earliest",
+        session_timeout_ms=GROUP_SESSION_MS,
+        heartbeat_interval_ms=GROUP_HEARTBEAT_MS,
     )
     await consumer.start()
     try:

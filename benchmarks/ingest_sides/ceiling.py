@@ -1,19 +1,20 @@
 """The store's ceiling: the scripts of a real pass over the log, once more from ready-made batches.
 
-A first pass applies the log by the worker's own code to one namespace and notes every call of the state's writer.
-The second, which is measured, makes the same calls with the same ledgers in another namespace: nothing is decoded and
-nothing folded. Partitions go side by side, as in the worker.
+A first pass applies the log by the worker's own code and notes every call of the state's writer. Each later one, which
+is measured, makes the same calls with the same ledgers in an empty store: nothing is decoded and nothing folded.
+Partitions go side by side, as in the worker. The process stays between its passes, as noting takes longer than they do.
 """
 
 import asyncio
+import gc
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from benchmarks.ingest_sides.log import LoggedRecord, read_records
-from benchmarks.ingest_sides.progress import Progress
+from benchmarks.ingest_sides.log import LoggedRecord, load_records
+from benchmarks.ingest_sides.progress import Progress, hold_signals, say, wait_to_go
 from recommender.ledger.batch import EmbeddedItems
 from schemas.codec import RatingDecoder
 from services.admin.bus import open_admin
@@ -89,23 +90,29 @@ async def _repeat(writer: StateWriter, session: Session, batches: list[Calls], p
         progress.add(batch.records)
 
 
-async def _run(settings: Settings, items: EmbeddedItems, topic_id: str, log: list[list[LoggedRecord]]) -> None:
+async def _run(settings: Settings, items: EmbeddedItems, topic_id: str, log: list[list[LoggedRecord]]) -> NoReturn:
     client = make_async_client(settings)
-    try:
-        noting = NotingWriter(client, f"{settings.namespace}-noted", 1, settings.rating_scale)
-        batches = await _note(noting, settings, items, topic_id, log)
-        writer = StateWriter(client, settings.namespace, 1, settings.rating_scale)
+    keeps = settings.ledger_cache_bytes
+    noting = NotingWriter(client, settings.namespace, 1, settings.rating_scale, cache_bytes=keeps)
+    batches = await _note(noting, settings, items, topic_id, log)
+    gc.freeze()
+    say("side.ready")
+    while True:
+        wait_to_go()
+        writer = StateWriter(client, settings.namespace, 1, settings.rating_scale, cache_bytes=keeps)
         sessions = [await _claim(writer, topic_id, partition) for partition in range(len(log))]
         progress = Progress(sum(map(len, log)))
         await asyncio.gather(
             *(_repeat(writer, session, calls, progress) for session, calls in zip(sessions, batches, strict=True))
         )
-    finally:
-        await client.aclose()
 
 
-def main(log_path: str, events: str) -> None:
-    """Repeat the calls for the first ``events`` ratings of a log; settings are by environment."""
+def main(log_path: str) -> None:
+    """Note the calls for a log that :func:`keep_records` kept, and repeat them whenever the parent says so.
+
+    Settings are by environment.
+    """
+    hold_signals()
     settings = load_settings()
     with open_admin(settings) as admin:
         topic = require_topic(admin, settings.topic("ratings"))
@@ -116,8 +123,7 @@ def main(log_path: str, events: str) -> None:
             items = catalogue.current.embedded
         finally:
             catalogue.stop()
-    records = read_records(Path(log_path), topic.partitions, int(events))
-    asyncio.run(_run(settings, items, topic.topic_id, records))
+    asyncio.run(_run(settings, items, topic.topic_id, load_records(Path(log_path))))
 
 
 if __name__ == "__main__":

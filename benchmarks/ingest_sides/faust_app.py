@@ -4,6 +4,8 @@ import tempfile
 
 import faust
 
+from benchmarks.ingest_sides.progress import GROUP_HEARTBEAT_MS, GROUP_SESSION_MS
+
 
 class Rating(faust.Record, serializer="json"):
     """A rating as a Faust application declares it."""
@@ -24,8 +26,8 @@ def make_app(name: str, servers: str) -> faust.App:
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,
-        broker_session_timeout=6.0,
-        broker_heartbeat_interval=1.5,
+        broker_session_timeout=GROUP_SESSION_MS / 1000,
+        broker_heartbeat_interval=GROUP_HEARTBEAT_MS / 1000,
         broker_rebalance_timeout=6.0,
     )
 

@@ -1,6 +1,7 @@
 """The log of ratings that every side reads: generated once, kept as a file, and put on a topic."""
 
 import asyncio
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,17 @@ def read_records(path: Path, partitions: int, events: int | None = None) -> list
         own = records[partition_of(key, partitions)]
         own.append(LoggedRecord(len(own), value, key))
     return records
+
+
+def keep_records(path: Path, records: list[list[LoggedRecord]]) -> None:
+    """Write the records of each partition to a file, which is read sooner than they are made."""
+    path.write_bytes(pickle.dumps([[(each.value, each.key) for each in own] for own in records]))
+
+
+def load_records(path: Path) -> list[list[LoggedRecord]]:
+    """Return what :func:`keep_records` wrote."""
+    kept = pickle.loads(path.read_bytes())
+    return [[LoggedRecord(offset, *each) for offset, each in enumerate(own)] for own in kept]
 
 
 def partition_of(key: bytes, partitions: int) -> int:

@@ -1,10 +1,16 @@
-"""What a side tells its parent: when its first and its last event were done.
+"""What a side tells its parent, when its first and its last event were done, and how the parent tells it to go on.
 
 Standard library only: sides in an environment of their own import it too.
 """
 
 import json
+import signal
 import time
+
+GROUP_SESSION_MS = 2000
+"""Session of the consumer groups of other sides: the embedded broker lets a group begin after half of it."""
+GROUP_HEARTBEAT_MS = 500
+GO = signal.SIGUSR1
 
 
 class Progress:
@@ -37,6 +43,16 @@ class Progress:
         if self._done >= self._events and not self.is_over:
             self.is_over = True
             say("side.done", rate=(self._done - self._first) / (time.perf_counter() - self._began), events=self._done)
+
+
+def hold_signals() -> None:
+    """Let :func:`wait_to_go` take the parent's signal, also one that comes early; call it before any thread starts."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {GO})
+
+
+def wait_to_go() -> None:
+    """Return once the parent says so."""
+    signal.sigwait({GO})
 
 
 def say(event: str, **values: float) -> None:

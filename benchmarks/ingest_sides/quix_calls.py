@@ -7,7 +7,7 @@ from typing import Any
 import redis
 from quixstreams import Application
 
-from benchmarks.ingest_sides.progress import Progress
+from benchmarks.ingest_sides.progress import GROUP_HEARTBEAT_MS, GROUP_SESSION_MS, Progress
 from benchmarks.ingest_sides.rated import add_to_item, add_to_user
 
 
@@ -19,6 +19,7 @@ def main(servers: str, redis_url: str, topic: str, name: str, events: str) -> No
         servers,
         consumer_group=name,
         auto_offset_reset="earliest",
+        consumer_extra_config={"session.timeout.ms": GROUP_SESSION_MS, "heartbeat.interval.ms": GROUP_HEARTBEAT_MS},
         state_dir=tempfile.mkdtemp(prefix="streamrec-bench-"),
         loglevel="WARNING",
     )

@@ -13,7 +13,7 @@ from quixstreams import Application, State
 from quixstreams.sinks.base import SinkBatch
 from quixstreams.sinks.community.redis import RedisSink
 
-from benchmarks.ingest_sides.progress import Progress
+from benchmarks.ingest_sides.progress import GROUP_HEARTBEAT_MS, GROUP_SESSION_MS, Progress
 
 
 class CountingSink(RedisSink):
@@ -47,6 +47,7 @@ def main(servers: str, redis_url: str, topic: str, name: str, events: str) -> No
         servers,
         consumer_group=name,
         auto_offset_reset="earliest",
+        consumer_extra_config={"session.timeout.ms": GROUP_SESSION_MS, "heartbeat.interval.ms": GROUP_HEARTBEAT_MS},
         state_dir=tempfile.mkdtemp(prefix="streamrec-bench-"),
         commit_interval=1.0,
         loglevel="WARNING",

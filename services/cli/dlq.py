@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,10 +12,11 @@ from schemas.errors import StreamrecError
 from schemas.events import DEAD_LETTER_REASONS
 from services.admin.dlq import RedrivePlan, Refused, plan_redrive
 from services.admin.dlq import redrive as send_again
-from services.admin.letters import Letter, LetterFilter, read_letters
+from services.admin.letters import Letter, LetterBox, LetterFilter, read_letters
 from services.cli.flags import SettingsArgument
 from services.cli.processes import parse_time
 from services.cli.show import note, progress_bar, say, show_table, write_bytes
+from streams.settings import Settings
 
 SHOWN_REFUSED = 5
 
@@ -29,21 +31,42 @@ def _check_reason(_type: Any, reasons: Any) -> None:
             raise ValueError(f"reason must be one of {', '.join(DEAD_LETTER_REASONS)}, got {reason!r}")
 
 
-ReasonArgument = Annotated[tuple[str, ...], Parameter(validator=_check_reason, negative="", show_default=False)]
 TimeArgument = Annotated[int | None, Parameter(converter=_convert_time, metavar="TIME")]
-PartitionArgument = Annotated[int | None, Parameter(validator=validators.Number(gte=0))]
 CountArgument = Annotated[int | None, Parameter(validator=validators.Number(gte=1))]
 JsonArgument = Annotated[bool, Parameter(name="--json", negative="")]
 SwitchArgument = Annotated[bool, Parameter(negative="")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meant:
+    """Which letters are meant, as flags.
+
+    Attributes:
+        reason: only of this reason; may be given several times.
+        since: only those refused at this time or later, ISO 8601 or ms since 1970.
+        until: only those refused before this time.
+        topic: only of this topic, by name, or ratings or requests.
+        partition: only of this partition of the topic.
+    """
+
+    reason: Annotated[tuple[str, ...], Parameter(validator=_check_reason, negative="", show_default=False)] = ()
+    since: TimeArgument = None
+    until: TimeArgument = None
+    topic: str | None = None
+    partition: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None
+
+    def read(self, settings: Settings) -> LetterBox:
+        """Return the letters that are meant."""
+        return read_letters(settings, LetterFilter(self.reason, self.since, self.until, self.topic, self.partition))
+
+
+MeantArgument = Annotated[Meant, Parameter(name="*")]
+ALL = Meant()
+
+
 def list_letters(
     *,
-    reason: ReasonArgument = (),
-    since: TimeArgument = None,
-    until: TimeArgument = None,
-    topic: str | None = None,
-    partition: PartitionArgument = None,
+    meant: MeantArgument = ALL,
     newest: CountArgument = 20,
     as_json: JsonArgument = False,
     settings: SettingsArgument,
@@ -51,19 +74,15 @@ def list_letters(
     """Show the dead letters of ratings and requests: how many of each reason, and the newest.
 
     Args:
-        reason: only of this reason; may be given several times.
-        since: only those refused at this time or later, ISO 8601 or ms since 1970.
-        until: only those refused before this time.
-        topic: only of this topic, by name, or ratings or requests.
-        partition: only of this partition of the topic.
+        meant: only these letters; all by default.
         newest: how many are shown in the table.
         as_json: all of them, as one JSON object.
         settings: from flags, environment and files.
     """
-    box = read_letters(settings, LetterFilter(reason, since, until, topic, partition))
+    box = meant.read(settings)
     if as_json:
         letters = [_described(letter) for letter in box.letters]
-        write_bytes(json.dumps({"reasons": box.reasons, "foreign": box.foreign, "letters": letters}).encode())
+        _write_json({"reasons": box.reasons, "foreign": box.foreign, "letters": letters})
         return
     if box.letters:
         shown = box.letters[-(newest or 1) :][::-1]
@@ -87,25 +106,19 @@ def show(key: str, *, as_json: JsonArgument = False, settings: SettingsArgument)
     if not found:
         raise StreamrecError(f"no dead letter has the key {key!r}: `streamrec dlq list` shows those there are")
     for letter in found:
-        if as_json:
-            headers = {name: _text_or_hex(value)[1] for name, value in letter.headers.items()}
-            form, value = _text_or_hex(letter.value)
-            write_bytes(json.dumps({"key": key, "headers": headers, form: value}).encode())
-            continue
-        rows = [(name, _printable(_text_or_hex(value)[1])) for name, value in letter.headers.items()]
-        show_table(key, ("header", "value"), rows)
+        headers = {name: _text_or_hex(value)[1] for name, value in letter.headers.items()}
         form, value = _text_or_hex(letter.value)
-        say(f"{len(letter.value)} bytes as {form}:")
-        say(_printable(value))
+        if as_json:
+            _write_json({"key": key, "headers": headers, form: value})
+        else:
+            show_table(key, ("header", "value"), [(name, _printable(text)) for name, text in headers.items()])
+            say(f"{len(letter.value)} bytes as {form}:")
+            say(_printable(value))
 
 
 def redrive(
     *,
-    reason: ReasonArgument = (),
-    since: TimeArgument = None,
-    until: TimeArgument = None,
-    topic: str | None = None,
-    partition: PartitionArgument = None,
+    meant: MeantArgument = ALL,
     limit: CountArgument = None,
     dry_run: SwitchArgument = False,
     delete: SwitchArgument = False,
@@ -117,17 +130,13 @@ def redrive(
     is answered again each time.
 
     Args:
-        reason: only of this reason; may be given several times.
-        since: only those refused at this time or later, ISO 8601 or ms since 1970.
-        until: only those refused before this time.
-        topic: only of this topic, by name, or ratings or requests.
-        partition: only of this partition of the topic.
+        meant: only these letters; all by default.
         limit: send at most so many, the oldest first.
         dry_run: send nothing, say what would be sent.
         delete: delete each letter once its record is acknowledged; kept by default.
         settings: from flags, environment and files.
     """
-    box = read_letters(settings, LetterFilter(reason, since, until, topic, partition))
+    box = meant.read(settings)
     plan = plan_redrive(settings, box.letters, limit)
     _note_foreign(box.foreign)
     _note_refused(f"{len(plan.refused)} cannot be redriven", plan.refused)
@@ -142,7 +151,11 @@ def redrive(
     return int(bool(plan.refused or plan.failing))
 
 
-def _send(plan: RedrivePlan, settings: Any, delete: bool) -> int:
+def _write_json(found: dict[str, Any]) -> None:
+    write_bytes(json.dumps(found).encode())
+
+
+def _send(plan: RedrivePlan, settings: Settings, delete: bool) -> int:
     with progress_bar() as progress:
         task = progress.add_task("redrive", total=len(plan.ready))
         return send_again(

@@ -353,7 +353,7 @@ class StateWriter:
             user_ids: users written.
             writes: their changes.
             deltas: changes of item statistics, :data:`DELTA`.
-            redriven: coordinates of the redriven events among those applied; none may have been applied before.
+            redriven: coordinates of the redriven events that count as applied from now on; none may have before.
             forgets: how many forget events the shard must have applied, as read; None when it does not matter.
 
         Raises:

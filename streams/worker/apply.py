@@ -313,8 +313,8 @@ class BatchApplier:
         claim = session.claims[shard]
         while True:
             try:
-                if part.redriven:
-                    part = part.without(await self._writer.redriven(claim, part.redriven.values()))
+                if marks := part.marks:
+                    part = part.without(await self._writer.redriven(claim, marks))
                 new_events = np.bincount(part.events.users, minlength=len(part.user_ids)).tolist()
                 reading = await self._writer.read(claim, part.user_ids, new_events, items)
                 kept = part.skip(cuts_here(reading.cuts, session.topic_id, session.partition))
@@ -342,9 +342,8 @@ class BatchApplier:
                     part, batch = folded.part, folded.batch
                     user_ids = [part.user_ids[user] for user in batch.users]
                     deltas = statistics_deltas(part.events, batch.applied)
-                    redriven = list(part.redriven.values())
                     await self._writer.commit(
-                        claim, expected, new, user_ids, batch.writes, deltas, redriven, folded.forgets
+                        claim, expected, new, user_ids, batch.writes, deltas, part.marks, folded.forgets
                     )
             except StoreUnavailable as error:
                 log.warning("store.unavailable", partition=session.partition, shard=shard, error=str(error))

@@ -59,41 +59,59 @@ class ShardPart:
         user_ids: the users.
         events: the events.
         redriven: for each redriven event, by its index, the dead letter it was.
+        skipped: the dead letters whose redriven event was left out by :meth:`skip`, and its offset.
     """
 
     user_ids: list[str]
     events: EventBatch
     redriven: dict[int, bytes] = field(default_factory=dict)
+    skipped: dict[bytes, int] = field(default_factory=dict)
+
+    @property
+    def marks(self) -> list[bytes]:
+        """The dead letters that count as applied once the part is committed."""
+        return [*self.redriven.values(), *self.skipped]
 
     def without(self, applied: Collection[bytes]) -> Self:
         """Return the part without the redriven events that were applied before, here or in the part itself."""
         kept: dict[bytes, int] = {}
         for index, name in self.redriven.items():
-            if name not in applied:
+            if name not in applied and name not in self.skipped:
                 kept.setdefault(name, index)
         dropped = set(self.redriven) - set(kept.values())
-        if not dropped:
+        skipped = {name: offset for name, offset in self.skipped.items() if name not in applied}
+        if not dropped and len(skipped) == len(self.skipped):
             return self
-        return self._keep(np.array([i for i in range(len(self.events.users)) if i not in dropped], np.int64))
+        left = np.array([i for i in range(len(self.events.users)) if i not in dropped], np.int64)
+        return self._keep(left, skipped)
 
     def skip(self, cuts: Mapping[str, int]) -> Self:
-        """Return the part without the events of users below the offsets given."""
+        """Return the part without the events of users below the offsets given.
+
+        The dead letters among them keep their marks: which event of a dead letter counts is the log's to say, not which
+        partition's forget event came first.
+        """
         if not any(cuts.values()):
             return self
         lowest = np.array([cuts.get(user_id, 0) for user_id in self.user_ids], np.uint64)
-        left = np.flatnonzero(self.events.offsets >= lowest[self.events.users])
-        return self if len(left) == len(self.events.users) else self._keep(left)
+        is_left = self.events.offsets >= lowest[self.events.users]
+        if is_left.all():
+            return self
+        skipped = {name: int(self.events.offsets[i]) for i, name in self.redriven.items() if not is_left[i]}
+        return self._keep(np.flatnonzero(is_left), {**self.skipped, **skipped})
 
     def before_user(self, user: int) -> tuple[Self, int]:
         """Return what lies before the first event of a user given by number, other than 0, and that event's offset."""
         offset = int(self.events.offsets[np.argmax(self.events.users == user)])
-        return self._keep(np.flatnonzero(self.events.offsets < offset)), offset
+        skipped = {name: at for name, at in self.skipped.items() if at < offset}
+        return self._keep(np.flatnonzero(self.events.offsets < offset), skipped), offset
 
     def since(self, offset: int) -> Self:
         """Return the part without the events below an offset."""
-        return self._keep(np.flatnonzero(self.events.offsets >= offset))
+        skipped = {name: at for name, at in self.skipped.items() if at >= offset}
+        return self._keep(np.flatnonzero(self.events.offsets >= offset), skipped)
 
-    def _keep(self, left: np.ndarray) -> Self:
+    def _keep(self, left: np.ndarray, skipped: dict[bytes, int]) -> Self:
         found, firsts, inverse = np.unique(self.events.users[left], return_index=True, return_inverse=True)
         order = np.argsort(firsts)
         users, renumbered = found[order], np.argsort(order)[inverse]
@@ -102,6 +120,7 @@ class ShardPart:
             [self.user_ids[user] for user in users.tolist()],
             EventBatch(renumbered.astype(np.int64), self.events.records[left], self.events.offsets[left]),
             {places[index]: name for index, name in self.redriven.items() if index in places},
+            skipped,
         )
 
 

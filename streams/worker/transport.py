@@ -21,6 +21,7 @@ from faust.types import TP
 from schemas.errors import BusUnavailable
 from streams.bus.security import security_arguments
 from streams.settings import Settings
+from streams.worker.ending import end_tasks
 
 log = structlog.get_logger(__name__)
 
@@ -234,10 +235,7 @@ class WorkerConsumer(driver.Consumer):
         return set(self.assignment()) == set(self._logs) and all(log.claimed.is_set() for log in self._logs.values())
 
     async def _end_runners(self, tps: Iterable[TP]) -> None:
-        ending = [self._runners.pop(tp) for tp in tps if tp in self._runners]
-        for runner in ending:
-            runner.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        await end_tasks([self._runners.pop(tp) for tp in tps if tp in self._runners])
         await self.commit()
         for tp in tps:
             self._logs.pop(tp, None)

@@ -42,15 +42,20 @@ def client(running, broker):
     client.close()
 
 
-def apply(system, log, stretch):
+def apply(system, log, stretch, worker="worker"):
     with log.publishing(system.settings, stretch, None):
         pass
-    wait_until_applied(system, log)
+    wait_until_applied(system, log, worker)
 
 
-def wait_until_applied(system, log):
-    """Wait until all that was published is applied; commands that have ended since are no failure."""
-    wait_until(lambda: system.applied() >= log.records, 60, f"{log.records} ratings applied")
+def wait_until_applied(system, log, worker="worker"):
+    """Wait until all that was published is applied, while the worker runs; other commands may have ended."""
+
+    def is_done():
+        system.children[worker].check()
+        return system.applied() >= log.records
+
+    wait_until(is_done, 60, f"{log.records} ratings applied")
     assert system.applied() == log.records
 
 
@@ -187,11 +192,15 @@ def empty(system):
         system.store.delete(key)
 
 
+def first_event(child, *names):
+    return next((event for event in child.events() if event.get("event") in names), None)
+
+
 def test_store_emptied_under_a_worker_is_rebuilt_with_an_alarm(rebuilding):
     system, log = rebuilding
     wait_for_hints(system, log)
     empty(system)
-    wait_until(lambda: system.applied() == log.records, 60, "all is applied again")
+    wait_until_applied(system, log)
     digests(system, log)
     said = [event for event in system.children["worker"].events() if event.get("event") == "state.rebuilding"]
     assert said
@@ -209,8 +218,9 @@ def test_store_emptied_while_no_worker_ran_is_rebuilt_by_one_that_is_told_to(mak
     assert end(worker) == 0
     empty(system)
     halted = system.launch("worker", name="not told")
-    assert halted.wait_for_event("worker.halted", 30)["kind"] == "StateMissing"
+    first = wait_until(lambda: first_event(halted, "worker.halted", "state.rebuilding"), 30, "what it does is said")
+    assert (first["event"], first.get("kind")) == ("worker.halted", "StateMissing")
     told = system.launch("worker", "--rebuild", name="told")
     told.wait_for_event("worker.ready")
-    apply(system, log, 1)
+    apply(system, log, 1, "told")
     digests(system, log)

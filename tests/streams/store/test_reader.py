@@ -1,6 +1,7 @@
 """What readers see of the state, and item statistics counted exactly once."""
 
 import asyncio
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from schemas.errors import StateMismatch, StoreUnavailable
 from streams.store import statistics as statistics_module
 from streams.store.clients import make_async_client, make_client
 from streams.store.keys import ShardKeys
-from streams.store.reader import ShardView, StateReader, merge_watermarks
+from streams.store.reader import ShardView, StateReader, StateSnapshot, merge_watermarks
 from streams.store.statistics import StatisticsFollower
 from streams.store.writer import DELTA, DELTAS_KEPT, StateWriter
 
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.integration
 
 NO_ITEMS = EmbeddedItems(bytes(8), np.empty(0, np.uint64), np.empty((0, 0)))
 TOPIC = "topic-1"
+MOST_LOOKS = 9
 
 
 class State:
@@ -52,7 +54,22 @@ class State:
         asyncio.run(apply())
 
     def reader(self) -> StateReader:
-        return StateReader(self.client, self.settings.namespace, self.shards, TOPIC, 2)
+        return BoundedReader(self.client, self.settings.namespace, self.shards, TOPIC, 2)
+
+
+class BoundedReader(StateReader):
+    """A reader that fails where it would look for the live generation for ever."""
+
+    looks = 0
+
+    def read(self, user_ids: Sequence[str], *, all_shards: bool = False) -> StateSnapshot:
+        self.looks = 0
+        return super().read(user_ids, all_shards=all_shards)
+
+    def _look_live(self) -> None:
+        self.looks += 1
+        assert self.looks < MOST_LOOKS, f"after {self.looks} looks in one read {self._live} is still not what is there"
+        super()._look_live()
 
 
 @pytest.fixture

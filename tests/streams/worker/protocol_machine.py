@@ -26,7 +26,7 @@ ITEMS = "abcdef"
 HOMES: dict[str, int | None] = {"h0": 0, "h1": 1, "v0": 0, "w1": 1, "s0": None, "s1": None, "s2": None}
 """Users, and the partition their ratings lie in; those of h are forgotten now and then, those of s are in both."""
 
-REDRIVEN = {b"T/0/%d" % (900 + n): user_id for n, user_id in enumerate(("v0", "w1", "s0", "s1", "s2") * 2)}
+REDRIVEN = {b"T/0/%d" % (900 + n): user_id for n, user_id in enumerate([*HOMES] * 2)}
 """Dead letters that may be sent again, and whose ratings they are."""
 
 SHARED_EVENTS = 60
@@ -82,7 +82,7 @@ class CommitProtocol(RuleBasedStateMachine):
         self.stage = Stage(client, f"{name}-{next(_numbers)}", PARTITIONS, SHARDS, WORKERS, embedded_items())
         self.log: list[list[Said]] = [[] for _ in range(PARTITIONS)]
         self.holders: list[dict[str, str]] = [{} for _ in range(SHARDS)]
-        self.kept: list[list[Kept]] = [[Kept({}, {})] for _ in range(SHARDS)]
+        self.kept: list[list[Kept]] = [[] for _ in range(SHARDS)]
         self.highest = [0] * PARTITIONS
         self.forgets = itertools.count()
         self.touched = set[int]()
@@ -92,7 +92,7 @@ class CommitProtocol(RuleBasedStateMachine):
 
     @initialize(first=st.lists(PICK, min_size=4, max_size=8), second=st.lists(PICK, min_size=4, max_size=8))
     def begin(self, first, second):
-        """There is a log, and a worker on each partition."""
+        """There is a log, and a worker on each partition. No store goes back further: emptied, it halts the worker."""
         for partition, picks in enumerate((first, second)):
             self.produce(partition, picks)
             self.take(partition, partition, 0)

@@ -86,7 +86,7 @@ def expected_users(log: Log, marks: Sequence[int], homes: Mapping[str, int | Non
                 for offset, said in enumerate(log[partition][:mark])
                 if said.kind == "rating" and said.user_id == user_id
             ]
-            found[user_id] = User(_once(events, window=None), is_ordered=False)
+            found[user_id] = User(_once(_redriven_once(events), window=None), is_ordered=False)
         else:
             found[user_id] = _home_user(log, marks, user_id, home)
     return {user_id: user for user_id, user in found.items() if user.events or user.is_open}
@@ -106,18 +106,28 @@ def _home_user(log: Log, marks: Sequence[int], user_id: str, home: int) -> User:
         elif said.kind == "rating":
             events.append((home, offset, said))
     is_open = bool(set().union(*behind) - behind[home])
-    return User(_once([place for place in events if place[1] >= first], WINDOW), is_open=is_open)
+    kept = [place for place in _redriven_once(events) if place[1] >= first]
+    return User(_once(kept, WINDOW), is_open=is_open)
+
+
+def _redriven_once(events: Sequence[Place]) -> list[Place]:
+    """Leave out dead letters sent again twice; one sent again before its user was forgotten counts as sent."""
+    taken: list[Place] = []
+    redriven = set()
+    for place in events:
+        name = place[2].redrive
+        if name is None or name not in redriven:
+            taken.append(place)
+        redriven.add(name)
+    return taken
 
 
 def _once(events: Sequence[Place], window: int | None) -> list[Place]:
-    """Leave out dead letters sent again twice, and event ids repeated among the newest events."""
+    """Leave out event ids repeated among the newest events."""
     taken: list[Place] = []
-    redriven, known = set(), []
+    known: list[str | None] = []
     for place in events:
         said = place[2]
-        if said.redrive is not None and said.redrive in redriven:
-            continue
-        redriven.add(said.redrive)
         if said.event_id is not None and said.event_id in known:
             continue
         taken.append(place)

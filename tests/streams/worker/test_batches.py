@@ -82,6 +82,42 @@ def test_redriven_events_that_were_applied_are_left_out_and_of_repeats_all_but_t
     assert part.without(()) is part
 
 
+def part_of(*events):
+    """Return the part of redriven events, each a user and the number of the dead letter."""
+    decoded = [DecodedEvent(n, user, 0, n, 1, 0, b"T/0/%d" % name) for n, (user, name) in enumerate(events)]
+    (cut,) = cut_events(decoded, len(decoded), [0])
+    return cut.parts[0]
+
+
+def test_dead_letters_below_a_cut_keep_their_marks():
+    part = part_of(("u", 1), ("a", 2), ("u", 3))
+    kept = part.skip({"u": 1})
+    assert (kept.user_ids, kept.events.offsets.tolist()) == (["a", "u"], [1, 2])
+    assert sorted(kept.marks) == [b"T/0/1", b"T/0/2", b"T/0/3"]
+    gone = kept.skip({"u": 3})
+    assert (gone.user_ids, gone.marks) == (["a"], [b"T/0/2", b"T/0/1", b"T/0/3"])
+    assert gone.skip({"u": 3}) is gone
+
+
+def test_mark_below_a_cut_that_was_applied_meanwhile_is_left_out():
+    kept = part_of(("u", 1), ("a", 2), ("u", 3)).skip({"u": 3})
+    assert kept.without({b"T/0/1"}).marks == [b"T/0/2", b"T/0/3"]
+    assert kept.without({b"T/0/9"}) is kept
+
+
+def test_dead_letter_sent_again_above_a_cut_repeats_the_one_below_it():
+    kept = part_of(("u", 1), ("u", 1)).skip({"u": 1}).without(())
+    assert (kept.user_ids, kept.marks) == ([], [b"T/0/1"])
+
+
+def test_piece_of_a_part_has_the_marks_of_its_own_offsets():
+    kept = part_of(("u", 1), ("a", 2), ("u", 3), ("b", 4), ("u", 5)).skip({"u": 5})
+    before, offset = kept.before_user(1)
+    assert (offset, before.user_ids, sorted(before.marks)) == (3, ["a"], [b"T/0/1", b"T/0/2", b"T/0/3"])
+    after = kept.since(offset)
+    assert (after.user_ids, sorted(after.marks)) == (["b"], [b"T/0/4", b"T/0/5"])
+
+
 def test_statistics_count_applied_events_only():
     records = np.array([(5, 10000, 0), (6, 20000, 0), (5, 30000, 1)], EVENT)
     batch = EventBatch(np.zeros(3, np.int64), records, np.arange(3, dtype=np.uint64))

@@ -1,94 +1,31 @@
 """Dead letters on their way through the worker: the breaker before them, and the redriven events after them."""
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
-from types import SimpleNamespace
+from contextlib import suppress
 from unittest.mock import patch
 
-import numpy as np
 import pytest
 
-from recommender.ledger import unpack
-from recommender.ledger.batch import EmbeddedItems
-from schemas.codec import RatingDecoder
 from schemas.errors import BreakerOpen, Fenced, StoreUnavailable
 from streams.store import writer as writer_module
-from streams.store.clients import make_async_client
-from streams.store.keys import ShardKeys
 from streams.store.scripts import BREAKER, COMMIT
-from streams.store.writer import StateWriter
-from streams.worker import apply as apply_module
 from streams.worker.apply import BatchApplier
-from streams.worker.claim import Claimer
 from tests.streams.store.mutants import NO_HOLDER, without
-from tests.streams.worker.memory import MemoryLog, MemoryRecord, rating
+from tests.streams.worker.bench import log_of, open_bench, redriven
+from tests.streams.worker.memory import MemoryRecord, rating
 
 pytestmark = pytest.mark.integration
-
-NO_ITEMS = EmbeddedItems(bytes(8), np.empty(0, np.uint64), np.empty((0, 0)))
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch):
-    monkeypatch.setattr(apply_module, "STORE_RETRY_S", 0.001)
 
 
 @pytest.fixture
 def bench(store, make_settings):
-    """A maker of workers, each a process of its own on one store, without the runner around them."""
+    """A maker of workers, each a process of its own on one state."""
     settings = make_settings(redis_url=store.url)
 
-    @asynccontextmanager
-    async def make(*, resumes=False, shards=1):
-        client = make_async_client(settings)
-        letters = []
-        writer = StateWriter(client, settings.namespace, shards, f"{shards} shards")
-
-        async def send(sent):
-            letters.extend(sent)
-
-        async def topic_id():
-            return "T"
-
-        applier = BatchApplier(writer, RatingDecoder(0.5, 5), send, lambda: NO_ITEMS, len)
-        claimer = Claimer(writer, "ratings", topic_id, resumes=resumes)
-
-        async def apply(log, count=2048):
-            session = await claimer.claim(log)
-            for begin in range(session.position, log.end_offset, count):
-                await applier.apply(session, log.records[begin : begin + count])
-
-        async def t(user="u"):
-            found = 0
-            for shard in range(shards):
-                value = await client.get(ShardKeys(settings.namespace, shard).ledger(user))
-                found += 0 if value is None else unpack(value).t
-            return found
-
-        async def position():
-            return int((await client.get(ShardKeys(settings.namespace, 0).watermark("T", 0))).split()[0])
-
-        try:
-            yield SimpleNamespace(
-                apply=apply,
-                applier=applier,
-                letters=letters,
-                t=t,
-                position=position,
-                writer=writer,
-                client=client,
-                claimer=claimer,
-            )
-        finally:
-            await client.aclose()
+    def make(*, resumes=False, shards=1):
+        return open_bench(settings.model_copy(update={"shards": shards}), resumes=resumes)
 
     return make
-
-
-def log_of(*records):
-    log = MemoryLog()
-    log.add(*records)
-    return log
 
 
 def bad(offset):
@@ -207,12 +144,6 @@ def test_without_the_fence_a_zombie_would_halt_the_others(bench, monkeypatch):
     monkeypatch.setattr(writer_module, "BREAKER", without(BREAKER, *NO_HOLDER))
     with pytest.raises(BreakerOpen):
         asyncio.run(zombie_opens_the_breaker(bench))
-
-
-def redriven(offset, name="T/0/1", **values):
-    record = rating(offset, **values)
-    record.headers = (("other", b"x"), ("streamrec-redrive", name.encode()))
-    return record
 
 
 @pytest.mark.parametrize("count", [1, 2, 2048])

@@ -2,8 +2,6 @@
 
 import asyncio
 import random
-from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -11,101 +9,38 @@ import pytest
 
 from recommender.hashing import hash_id
 from recommender.ledger import LastEvent, Ledger, apply_event, entries, unpack
-from recommender.ledger.batch import EmbeddedItems
-from schemas.codec import RatingDecoder
 from schemas.errors import Fenced, GenerationChanged, OffsetMoved, RevisionConflict
-from schemas.forget import ForgetEvent, encode_forget
+from schemas.forget import ForgetEvent
 from services.admin.digest import state_digest
 from services.lab.digest import expected_digest
 from streams.store import writer as writer_module
-from streams.store.clients import make_async_client, make_client
+from streams.store.clients import make_client
 from streams.store.keys import ShardKeys, forgotten_field, item_field, statistics_bucket
 from streams.store.reader import StateReader
 from streams.store.scripts import COMMIT, FORGET
 from streams.store.statistics import StatisticsFollower
-from streams.store.writer import DELTA, StateWriter
+from streams.store.writer import DELTA
 from streams.worker import apply as apply_module
-from streams.worker.apply import BatchApplier
 from streams.worker.batches import BadRecord
-from streams.worker.claim import Claimer
 from streams.worker.forgetting import Forgetting, plan_forget, take_forgets
 from tests.streams.store.mutants import NO_FENCE, NO_FORGETS, NO_GENERATION, NO_OFFSET, NO_OWNER, without
-from tests.streams.worker.memory import MemoryLog, MemoryRecord, rating
+from tests.streams.worker.bench import forget, log_of, open_bench, redriven
+from tests.streams.worker.memory import MemoryRecord, rating
 
 pytestmark = pytest.mark.integration
 
-NO_ITEMS = EmbeddedItems(bytes(8), np.empty(0, np.uint64), np.empty((0, 0)))
 ITEMS = list("abcdef")
-
-
-def forget(offset, user="u", **cut):
-    value = encode_forget(ForgetEvent(user_id=user, cut={int(p[1:]): at for p, at in cut.items()}))
-    return MemoryRecord(offset, value, user.encode())
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch):
-    monkeypatch.setattr(apply_module, "STORE_RETRY_S", 0.001)
 
 
 @pytest.fixture
 def bench(store, make_settings):
-    """A maker of a worker without the runner around it, on any number of partitions."""
-
-    @asynccontextmanager
-    async def make(shards=1):
-        settings = make_settings(redis_url=store.url, shards=shards)
-        client = make_async_client(settings)
-        letters = []
-        writer = StateWriter(client, settings.namespace, shards, settings.rating_scale)
-
-        async def send(sent):
-            letters.extend(sent)
-
-        async def topic_id():
-            return "T"
-
-        applier = BatchApplier(writer, RatingDecoder(0.5, 5), send, lambda: NO_ITEMS, len)
-        claimer = Claimer(writer, "ratings", topic_id)
-
-        async def apply(log, count=2048):
-            session = await claimer.claim(log)
-            left = [record for record in log.records if record.offset >= session.position]
-            for begin in range(0, len(left), count):
-                await applier.apply(session, left[begin : begin + count])
-
-        async def t(user="u"):
-            value = await client.get(ShardKeys(settings.namespace, hash_id(user) % shards).ledger(user))
-            return 0 if value is None else unpack(value).t
-
-        def digest():
-            with make_client(settings) as blocking:
-                return state_digest(blocking, settings, ITEMS)
-
-        async def wipe():
-            await client.delete(*await client.keys(f"{{{settings.namespace}:*"))
-
-        try:
-            yield SimpleNamespace(
-                apply=apply,
-                t=t,
-                digest=digest,
-                wipe=wipe,
-                letters=letters,
-                writer=writer,
-                client=client,
-                settings=settings,
-            )
-        finally:
-            await client.aclose()
-
-    return make
+    """A maker of workers, each on a state of its own."""
+    return lambda shards=1, **own: open_bench(make_settings(redis_url=store.url, shards=shards, **own))
 
 
-def log_of(*records, partition=0):
-    log = MemoryLog(partition=partition)
-    log.add(*records)
-    return log
+def digest_of(seen):
+    with make_client(seen.settings) as client:
+        return state_digest(client, seen.settings, ITEMS)
 
 
 def expected(*ratings):
@@ -126,7 +61,7 @@ def test_state_is_that_of_a_log_without_what_was_forgotten(bench, count, shards)
     async def scenario():
         async with bench(shards) as seen:
             await seen.apply(log_of(*records), count)
-            return seen.digest(), seen.letters
+            return digest_of(seen), seen.letters
 
     left = [one for i, one in enumerate(ratings) if one[0] != "u" or i >= 200]
     assert asyncio.run(scenario()) == (expected(*left), [])
@@ -137,10 +72,10 @@ def test_ratings_after_it_start_a_new_ledger_and_a_replay_does_not_bring_the_use
         log = log_of(rating(0, item="a"), rating(1, item="b"), forget(2, p0=2), rating(3, item="c", stars=2.0))
         async with bench() as seen:
             await seen.apply(log)
-            once = seen.digest()
+            once = digest_of(seen)
             await seen.wipe()
             await seen.apply(log, 1)
-            return once, seen.digest()
+            return once, digest_of(seen)
 
     assert asyncio.run(scenario()) == (expected(("u", "c", 2.0)),) * 2
 
@@ -154,7 +89,7 @@ def test_user_of_several_partitions_is_forgotten_by_the_first_and_not_brought_ba
         async with bench() as seen:
             await seen.apply(second)
             await seen.apply(first, 1)
-            return seen.digest()
+            return digest_of(seen)
 
     assert asyncio.run(scenario()) == expected(("u", "d", 3.0))
 
@@ -181,7 +116,7 @@ def test_rating_between_the_look_at_the_end_and_the_record_is_forgotten_whicheve
         async with bench() as seen:
             for partition in partitions:
                 await seen.apply(logs[partition], 1)
-            return seen.digest()
+            return digest_of(seen)
 
     assert asyncio.run(scenario((0, 1))) == asyncio.run(scenario((1, 0))) == expected(("u", "e", 4.0))
 
@@ -191,16 +126,60 @@ def test_late_record_of_another_partition_leaves_the_new_ledger(bench):
         async with bench() as seen:
             await seen.apply(log_of(rating(0), forget(1, p0=1, p1=5), rating(2, item="e")))
             await seen.apply(log_of(rating(0, user="w", item="a"), forget(7, p0=1, p1=5), partition=1))
-            return seen.digest()
+            return digest_of(seen)
 
     assert asyncio.run(scenario()) == expected(("u", "e", 4.0), ("w", "a", 4.0))
+
+
+@pytest.mark.parametrize("count", [1, 2048])
+@pytest.mark.parametrize("end", [0, 1, 2])
+def test_dead_letter_redriven_around_it_is_the_same_whichever_partition_is_first(bench, count, end):
+    """The event of a dead letter that counts is the first one in the log, forgotten or not."""
+
+    async def scenario(partitions):
+        first = [redriven(0), redriven(1), forget(2, p0=end, p1=0), redriven(3), rating(4, item="b")]
+        logs = {0: log_of(*first), 1: log_of(forget(0, p0=end, p1=0), partition=1)}
+        async with bench() as seen:
+            for partition in partitions:
+                await seen.apply(logs[partition], count)
+            return digest_of(seen), await seen.marks()
+
+    orders = asyncio.run(scenario((0, 1))), asyncio.run(scenario((1, 0)))
+    assert orders == ((expected(("u", "b", 4.0)), {b"T/0/1"}),) * 2
+
+
+def test_marks_of_what_is_forgotten_are_written_with_the_piece_they_lie_in(bench, monkeypatch):
+    """One ledger a script: each commits the marks below its own end and no others."""
+    monkeypatch.setattr(writer_module, "READ_BYTES", 0)
+    users = ["v", "u", "w", "u", "x", "x"]
+
+    async def scenario():
+        async with bench(ledger_cache_mb=0) as seen:
+            await seen.apply(log_of(*(rating(n, user=user) for n, user in enumerate("vwx")), partition=2))
+            await seen.apply(log_of(forget(0, p0=4, p1=0), partition=1))
+            commit, commits = seen.writer.commit, []
+
+            async def note(claim, expected, new, user_ids, writes, deltas, marks, forgets):
+                commits.append((new, marks))
+                await commit(claim, expected, new, user_ids, writes, deltas, marks, forgets)
+
+            with patch.object(seen.writer, "commit", note):
+                async with asyncio.timeout(10):
+                    await seen.apply(log_of(*(redriven(n, f"T/0/{n}", user=user) for n, user in enumerate(users))))
+            return commits, [await seen.t(user) for user in "uvwx"]
+
+    commits, t = asyncio.run(scenario())
+    names = [b"T/0/%d" % n for n in range(len(users))]
+    assert t == [0, 2, 2, 3]
+    assert [end for end, _ in commits] == [2, 4, 6]
+    assert [set(marks) for _, marks in commits] == [set(names[:2]), set(names[2:4]), set(names[4:])]
 
 
 def test_user_forgotten_twice_is_gone_twice(bench):
     async def scenario():
         async with bench() as seen:
             await seen.apply(log_of(rating(0), forget(1, p0=1), rating(2), forget(3, p0=3)))
-            return await seen.t(), seen.digest()
+            return await seen.t(), digest_of(seen)
 
     assert asyncio.run(scenario()) == (0, expected())
 
@@ -464,7 +443,7 @@ def test_lost_reply_of_the_script_is_resolved_from_the_watermark(bench):
 
             with patch.object(seen.writer, "forget", loses_its_reply):
                 await seen.apply(log_of(rating(0), forget(1, p0=1), rating(2, item="e")))
-            return calls, seen.digest()
+            return calls, digest_of(seen)
 
     assert asyncio.run(scenario()) == ([True], expected(("u", "e", 4.0)))
 
@@ -483,6 +462,6 @@ def test_rating_of_another_partition_in_between_is_read_again(bench):
 
             with patch.object(seen.writer, "cuts", cuts):
                 await seen.apply(log_of(rating(0), forget(1, p0=1, p1=1)))
-            return seen.digest()
+            return digest_of(seen)
 
     assert asyncio.run(scenario()) == expected()

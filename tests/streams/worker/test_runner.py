@@ -1,7 +1,7 @@
 """The worker's topology on a log in memory, driven by hand, and a real store."""
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -32,6 +32,7 @@ from streams.worker import apply as apply_module
 from streams.worker import runner as runner_module
 from streams.worker.apply import BatchApplier
 from streams.worker.claim import Claimer
+from streams.worker.ending import end_tasks
 from streams.worker.runner import PartitionRunner
 from streams.worker.topic_guard import TopicGuard
 from tests.streams.worker.memory import MemoryLog, MemoryRecord, rating
@@ -39,6 +40,7 @@ from tests.streams.worker.memory import MemoryLog, MemoryRecord, rating
 pytestmark = pytest.mark.integration
 
 NO_ITEMS = EmbeddedItems(bytes(8), np.empty(0, np.uint64), np.empty((0, 0)))
+MOST_CLAIMS = 3
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +65,7 @@ def bench(store, make_settings, request):
                 await seen.send(letters)
             seen.letters += letters
 
-        seen.topic_id = topic_id
+        seen.topic_id, seen.claims = topic_id, 0
 
         async def current_topic_id():
             return seen.topic_id
@@ -79,8 +81,13 @@ def bench(store, make_settings, request):
         seen.writer = writer
         guard = TopicGuard("ratings", current_topic_id, max_age_s)
         seen.keys = ShardKeys(settings.namespace, 0)
+
+        async def topic_id_of_claim():
+            seen.claims += 1
+            return await guard.current()
+
         seen.runner = PartitionRunner(
-            Claimer(writer, "ratings", guard.current, **claimer),
+            Claimer(writer, "ratings", topic_id_of_claim, **claimer),
             applier,
             guard.confirm,
             lambda _session, done, _seconds: seen.batches.append(done),
@@ -104,10 +111,10 @@ async def until(condition, timeout_s=10.0):
 async def run_until(seen, log, condition, timeout_s=10.0):
     """Run the partition until a condition holds or it ended by itself, then cancel it."""
     task = asyncio.create_task(seen.runner.run(log))
-    await until(lambda: task.done() or condition(), timeout_s)
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    try:
+        await until(lambda: task.done() or condition(), timeout_s)
+    finally:
+        await end_tasks([task])
 
 
 async def applied_to(seen, log, offset):
@@ -346,7 +353,7 @@ def test_idle_watermark_says_that_the_end_of_the_log_was_reached(bench):
             task = asyncio.create_task(seen.runner.run(log))
             moved = len(seen.moves)
             await until(lambda: len(seen.moves) > moved)
-            task.cancel()
+            await end_tasks([task])
             assert int((await seen.client.get(key)).split()[3]) > 0
             return (await seen.client.get(key)).split()[0]
 
@@ -385,14 +392,21 @@ def test_fenced_three_times_ends_the_worker_and_never_before(bench):
     assert isinstance(failure, PartitionLost)
 
 
+async def halt_of(seen, log):
+    """Return what ends the worker; a batch, a move or one claim after the other says that nothing does."""
+    done, claims = len(seen.batches) + len(seen.moves), seen.claims
+    await run_until(seen, log, lambda: len(seen.batches) + len(seen.moves) > done or seen.claims > claims + MOST_CLAIMS)
+    assert seen.failures, f"no halt: {len(seen.batches)} batches, moves to {seen.moves}, {seen.claims} claims"
+    (failure,) = seen.failures
+    return failure
+
+
 def failure_of(bench, log, **options):
     async def scenario():
         async with bench(**options) as seen:
-            await run_until(seen, log, lambda: False)
-            return seen.failures
+            return await halt_of(seen, log)
 
-    (failure,) = asyncio.run(scenario())
-    return failure
+    return asyncio.run(scenario())
 
 
 def apply_all(bench, log, **options):
@@ -427,10 +441,9 @@ def test_log_cut_under_a_running_worker_halts(bench):
                 return await original(max_records, timeout_s)
 
             with patch.object(log, "fetch", fetch):
-                await run_until(seen, log, lambda: False)
-            return seen.failures
+                return await halt_of(seen, log)
 
-    assert isinstance(asyncio.run(scenario())[0], EventsLost)
+    assert isinstance(asyncio.run(scenario()), EventsLost)
 
 
 def test_log_that_ends_before_the_watermark_halts_naming_both(bench):
@@ -525,10 +538,13 @@ def test_store_emptied_before_the_first_hint_halts_too(bench):
             await until(lambda: log.applied == 2)
             await seen.client.delete(*await seen.client.keys(f"{seen.keys.root}*"))
             log.add(rating(2))
-            await until(task.done)
+            await until(lambda: task.done() or log.applied == 3)
+            await end_tasks([task])
             return seen.failures
 
-    (failure,) = asyncio.run(scenario())
+    failures = asyncio.run(scenario())
+    assert failures, "no halt: what came after the emptying was applied"
+    (failure,) = failures
     assert isinstance(failure, StateMissing)
     assert "applied up to offset 2" in str(failure)
     assert "worker --rebuild" in str(failure)
@@ -548,7 +564,7 @@ def test_worker_that_may_rebuild_starts_an_emptied_store_over_and_says_so(bench,
             log.add(rating(40, user="u1"))
             with structlog.testing.capture_logs() as logs:
                 await until(lambda: task.done() or log.applied == 41)
-            task.cancel()
+            await end_tasks([task])
             keys = [ShardKeys(seen.keys.namespace, shard) for shard in range(shards)]
             values = [await seen.client.get(key.ledger(f"u{n}")) for key in keys for n in range(7)]
             return logs, sorted(unpack(value).t for value in values if value is not None), seen.failures
@@ -580,7 +596,7 @@ def test_log_that_is_shorter_than_what_was_committed_is_not_rebuilt_from(bench):
 def test_nothing_is_written_where_a_rebuild_cannot_be(bench):
     async def scenario():
         async with bench(rebuilds=True) as seen:
-            await run_until(seen, MemoryLog(committed_offset=9, start_offset=4, end_offset=9), lambda: False)
+            await halt_of(seen, MemoryLog(committed_offset=9, start_offset=4, end_offset=9))
             return await seen.client.keys(f"{seen.keys.root}*")
 
     assert asyncio.run(scenario()) == []
@@ -628,10 +644,9 @@ def test_first_shard_that_went_back_before_a_flip_halts_instead_of_turning_in_ci
         async with bench(shards=2) as seen:
             await applied_to(seen, log, 1)
             await seen.client.set(ShardKeys(seen.keys.namespace, 1).live_generation, 2)
-            await run_until(seen, log, lambda: False)
-            return seen.failures
+            return await halt_of(seen, log)
 
-    (failure,) = asyncio.run(scenario())
+    failure = asyncio.run(scenario())
     assert isinstance(failure, StateMismatch)
     assert "shard 0 of the state is at generation 1" in str(failure)
 
@@ -651,7 +666,7 @@ def test_session_of_the_generation_before_ends_with_a_flip_and_the_next_has_its_
             await seen.client.set(seen.keys.live_generation, 2)
             log.add(*(rating(n, user=f"u{n}") for n in range(1, 9)))
             await until(lambda: task.done() or log.applied == 9)
-            task.cancel()
+            await end_tasks([task])
             homes = [len(await seen.client.keys(f"{{{namespace}:{s}}}:g2:user:*")) for s in range(3)]
             tokens = [await seen.client.get(ShardKeys(namespace, s).live_generation) for s in range(3)]
             return homes, tokens, seen.failures
@@ -721,8 +736,7 @@ def test_user_in_two_partitions_is_counted_exactly(bench):
             with patch.object(seen.writer, "read", read_together_once):
                 tasks = [asyncio.create_task(seen.runner.run(log)) for log in logs]
                 await until(lambda: all(log.applied == 30 for log in logs))
-            for task in tasks:
-                task.cancel()
+            await end_tasks(tasks)
             assert seen.failures == []
             conflicts = sum(done.conflicts for done in seen.batches)
             return [await counts(seen, f"u{n}") for n in range(3)], conflicts
