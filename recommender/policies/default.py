@@ -65,7 +65,8 @@ def score_ucb(
     theta = taste(profile, catalogue, statistics, settings)
     counts = statistics.counts[rows]
     untried = counts == 0
-    bonus = ucb_bonus(counts, statistics, settings)
+    log_t = math.log(max(statistics.total_count, 1))
+    bonus = np.where(untried, 0.0, settings.c * np.sqrt(2.0 * log_t / np.maximum(counts, 1)))
     relevance = statistics.means(settings.k0, settings.prior)[rows]
     if profile.t > 0:
         relevance[untried] += products_at(rows[untried], theta, catalogue)
@@ -73,12 +74,6 @@ def score_ucb(
     _, lift = highest_and_lift(theta, catalogue, statistics, settings)
     score = relevance * novelty + np.where(untried, lift, bonus)
     return Scores(score, relevance, novelty, bonus, untried, lift)
-
-
-def ucb_bonus(counts: Integers, statistics: StatisticsView, settings: PolicySettings) -> Floats:
-    """Return c sqrt(2 ln T / N_i), 0 for untried items, for counts of shape [M]."""
-    log_t = math.log(max(statistics.total_count, 1))
-    return np.where(counts == 0, 0.0, settings.c * np.sqrt(2.0 * log_t / np.maximum(counts, 1)))
 
 
 def highest_and_lift(

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from recommender.arrays import Flags, Floats, Integers, read_only
-from recommender.topk.index import MAX_DIM, Ranking, make_queries, rank_plainly
-from recommender.topk.kernels import LARGEST, Queries
+from recommender.topk.queries import LARGEST, MAX_DIM, Queries, Ranking, make_queries, rank_plainly
 
 _TINY = 2.0**-100
 _ROUNDING = 2.0**-22

@@ -14,39 +14,14 @@ import numpy as np
 
 from recommender.arrays import Flags, Floats, Integers, read_only
 from recommender.topk import kernels
-from recommender.topk.kernels import BLOCK, LARGEST_CODE, TOGETHER, Column, Found, Packed, Queries
-from recommender.topk.reference import reference_scores, top_k
+from recommender.topk.kernels import BLOCK, LARGEST_CODE, TOGETHER, Column, Found, Packed
+from recommender.topk.queries import LARGEST, MAX_DIM, NOTHING, Queries, Ranking, make_queries, rank_plainly
 from recommender.topk.simd import DEPTH, LANES
-
-MAX_DIM = 1024
-"""Up to here a sum of products of codes is exact in float32."""
 
 _ENCODED_ROWS = 8192
 _WORTH_A_THREAD_NS = 60_000
 _CACHED_BYTES = 2**20
 _FEW, _MANY = 16, 256
-_NOTHING = np.zeros(0, dtype=np.int64)
-
-
-class Ranking:
-    """The best items of each query.
-
-    Args:
-        queries: B.
-        k: how many there is room for.
-
-    Attributes:
-        rows: of the items, best first, shape [B, k]; what lies beyond ``counts`` has no meaning.
-        scores: their reference scores, shape [B, k].
-        counts: how many there are, k unless fewer are allowed, shape [B].
-    """
-
-    __slots__ = ("counts", "rows", "scores")
-
-    def __init__(self, queries: int, k: int) -> None:
-        self.rows = np.empty((queries, k), dtype=np.int64)
-        self.scores = np.empty((queries, k))
-        self.counts = np.zeros(queries, dtype=np.int64)
 
 
 class ItemIndex:
@@ -94,7 +69,7 @@ class ItemIndex:
             return last[1]
         added = np.full(len(self.packed.scales), -np.inf, dtype=np.float32)
         largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
-        added[: self.size] = values if largest < kernels.LARGEST else np.clip(values, -kernels.LARGEST, kernels.LARGEST)
+        added[: self.size] = values if largest < LARGEST else np.clip(values, -LARGEST, LARGEST)
         if allowed is not None:
             added[: self.size][~allowed] = -np.inf
         column = Column(read_only(np.ascontiguousarray(values, dtype=np.float64)), added, largest)
@@ -178,45 +153,13 @@ class ItemIndex:
         return max(1, min(_cores(), int(cost_ns / _WORTH_A_THREAD_NS)))
 
 
-def make_queries(thetas: Floats, dim: int, k: int, excluded: Sequence[Integers] | None) -> Queries:
-    """Return what is asked, checked.
-
-    Raises:
-        ValueError: if ``k`` is below 1 or a shape does not fit.
-    """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    if thetas.shape[1:] != (dim,):
-        raise ValueError(f"thetas must have shape [B, {dim}], got {thetas.shape}")
-    thetas = read_only(np.ascontiguousarray(thetas, dtype=np.float64))
-    if excluded is None:
-        return Queries(thetas, k, False, 0.0, np.zeros(len(thetas) + 1, dtype=np.int64), _NOTHING)
-    if len(excluded) != len(thetas):
-        raise ValueError(f"excluded must have {len(thetas)} parts, got {len(excluded)}")
-    parts = [np.unique(part) for part in excluded]
-    ends = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-    return Queries(thetas, k, False, 0.0, ends, np.concatenate([_NOTHING, *parts]))
-
-
-def rank_plainly(vectors: Floats, values: Floats, allowed: Flags, queries: Queries, ranking: Ranking) -> None:
-    """Rank the queries whose count is -1 by the reference scores of every item: float32 does not hold them."""
-    for query in np.flatnonzero(ranking.counts < 0).tolist():
-        wanted = allowed.copy()
-        wanted[queries.excluded[queries.ends[query] : queries.ends[query + 1]]] = False
-        rows = np.flatnonzero(wanted)
-        scores = values[rows] + reference_scores(queries.thetas[query], vectors)[rows]
-        best = top_k(scores, None, queries.k)
-        ranking.counts[query] = len(best)
-        ranking.rows[query, : len(best)], ranking.scores[query, : len(best)] = rows[best], scores[best]
-
-
 def warm_up() -> None:
     """Compile everything a search runs, or load it from disk."""
     index = ItemIndex(np.zeros((2, 4)))
     column = index.column(np.zeros(2))
     index.top_k(np.zeros((9, 4)), column, 1)
     index.shortlist(np.zeros(4), column, 1)
-    queries = Queries(read_only(np.zeros((1, 4))), 1, False, 0.0, np.zeros(2, dtype=np.int64), _NOTHING)
+    queries = Queries(read_only(np.zeros((1, 4))), 1, False, 0.0, np.zeros(2, dtype=np.int64), NOTHING)
     index._find_in_parts(column, queries, (0, 1), 8, 1)  # noqa: SLF001
     kernels.merge(kernels.make_found(1, 8), kernels.make_found(1, 8), 1)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numba.cpython.unsafe.numbers import trailing_zeros
 
 from recommender.arrays import Floats, Integers
+from recommender.topk.queries import LARGEST, Queries
 from recommender.topk.selection import below_kth, compiled, kth_largest, write_best_first
 from recommender.topk.simd import LANES, make_scan
 
@@ -19,8 +20,6 @@ BLOCK = 512
 TOGETHER = 8
 """Users whose scores are computed at once."""
 LARGEST_CODE = 127
-LARGEST = 2.0**100
-"""Scores up to here do not overflow float32 on the way."""
 _VECTORS = BLOCK // LANES
 _MARKS = BLOCK // 64
 _ALONE = 2
@@ -87,26 +86,6 @@ class Found(NamedTuple):
     lower: Floats
     upper: Floats
     rows: Integers
-
-
-class Queries(NamedTuple):
-    """What is asked.
-
-    Attributes:
-        thetas: float64 [B, D].
-        k: how many of the best.
-        keeps_ties: whether everything that may equal the kth is wanted, instead of the first k.
-        slack: by how much two scores may differ and yet count as equal.
-        ends: where each user's part of ``excluded`` ends, after a leading 0, int64 [B + 1].
-        excluded: rows not wanted, ascending in each part, int64.
-    """
-
-    thetas: Floats
-    k: int
-    keeps_ties: bool
-    slack: float
-    ends: Integers
-    excluded: Integers
 
 
 class Coded(NamedTuple):

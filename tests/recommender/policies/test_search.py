@@ -9,7 +9,7 @@ from recommender.draws import Draws
 from recommender.policies import SlateRequest, make_policy, search
 from recommender.topk.index import ItemIndex
 
-N = 5_000
+N = 10_000
 
 
 @pytest.fixture(scope="module")
