@@ -7,7 +7,7 @@ within a proven bound, and gives that its reference score: same bits, same ties.
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -93,20 +93,17 @@ class ItemIndex:
         """
         queries, size = make_queries(thetas, self.vectors.shape[1], k, excluded), len(thetas)
         ranking = Ranking(size, k)
-        written: tuple[Any, Any, Any] = ranking.rows, ranking.scores, ranking.counts
+        asked: tuple[Any, ...] = (*self.packed, *column, *queries)
+        written: tuple[Any, ...] = (ranking.rows, ranking.scores, ranking.counts)
         capacity = min(3 * k + 192, self.size + 1)
-        threads = self._threads_for(size)
         together = _FEW if self._is_cached else _MANY
+        threads = self._threads_for(size, k)
         if threads == 1:
-            left_out = kernels.rank_all(self.packed, column, queries, 0, size, together, capacity, *written)
+            left_out = kernels.rank_all(*asked, 0, size, together, capacity, *written)
         elif size >= (TOGETHER if self._is_cached else _MANY) * threads:
             parts = _split(size, threads, TOGETHER)
-            left_out = sum(
-                _in_threads(
-                    lambda part: kernels.rank_all(self.packed, column, queries, *part, together, capacity, *written),
-                    parts,
-                )
-            )
+            work = partial(_rank_part, asked, (together, capacity, *written))
+            left_out = sum(_in_threads(work, parts))
         else:
             left_out = 0
             for first in range(0, size, _MANY):
@@ -133,7 +130,7 @@ class ItemIndex:
         """
         queries = make_queries(theta[np.newaxis], self.vectors.shape[1], k, None if excluded is None else [excluded])
         queries = queries._replace(keeps_ties=True, slack=slack)
-        found = self._find_in_parts(column, queries, (0, 1), 8 * k + 4096, self._threads_for(1))
+        found = self._find_in_parts(column, queries, (0, 1), 8 * k + 4096, self._threads_for(1, k))
         if found.counts[0] < 0:
             return None
         return found.rows[0, : found.counts[0]].copy()
@@ -148,9 +145,14 @@ class ItemIndex:
         )
         return reduce(lambda one, other: kernels.merge(one, other, queries.k), found)
 
-    def _threads_for(self, queries: int) -> int:
-        cost_ns = queries * (1_000 + self.size * (0.06 + 0.004 * self.vectors.shape[1]))
+    def _threads_for(self, queries: int, k: int) -> int:
+        dim = self.vectors.shape[1]
+        cost_ns = queries * (1_000 + self.size * (0.06 + 0.004 * dim) + k * (30 + 0.4 * dim))
         return max(1, min(_cores(), int(cost_ns / _WORTH_A_THREAD_NS)))
+
+
+def _rank_part(asked: tuple[Any, ...], rest: tuple[Any, ...], part: tuple[int, int]) -> int:
+    return kernels.rank_all(*asked, *part, *rest)
 
 
 def warm_up() -> None:
@@ -159,7 +161,7 @@ def warm_up() -> None:
     column = index.column(np.zeros(2))
     index.top_k(np.zeros((9, 4)), column, 1)
     index.shortlist(np.zeros(4), column, 1)
-    queries = Queries(read_only(np.zeros((1, 4))), 1, False, 0.0, np.zeros(2, dtype=np.int64), NOTHING)
+    queries = Queries(np.zeros((1, 4)), 1, False, 0.0, np.zeros(2, dtype=np.int64), NOTHING)
     index._find_in_parts(column, queries, (0, 1), 8, 1)  # noqa: SLF001
     kernels.merge(kernels.make_found(1, 8), kernels.make_found(1, 8), 1)
 

@@ -113,13 +113,9 @@ class Coded(NamedTuple):
 @compiled
 def make_found(users: int, capacity: int) -> Found:
     """Return room for what is found of ``users``."""
-    return Found(
-        np.zeros(users, np.int64),
-        np.full(users, -np.inf),
-        np.empty((users, capacity)),
-        np.empty((users, capacity)),
-        np.empty((users, capacity), np.int64),
-    )
+    bounds = np.empty((2, users, capacity))
+    rows = np.empty((users, capacity), np.int64)
+    return Found(np.zeros(users, np.int64), np.full(users, -np.inf), bounds[0], bounds[1], rows)
 
 
 @compiled
@@ -128,7 +124,8 @@ def _encode(packed: Packed, column: Column, queries: Queries, first: int, last: 
     groups, depth, unit = (last - first + width - 1) // width, packed.codes.shape[1], packed.unit
     codes = np.zeros((groups, depth, width, 4), np.int8)
     starts, weights = np.zeros(groups * width, np.int32), np.zeros(groups * width, np.float32)
-    per_error, per_norm, always = np.zeros(groups * width), np.zeros(groups * width), np.zeros(groups * width)
+    bounds = np.zeros((3, groups * width))
+    per_error, per_norm, always = bounds[0], bounds[1], bounds[2]
     for at in range(last - first):
         theta = queries.thetas[first + at]
         greatest = 0.0
@@ -496,7 +493,8 @@ def rank(
             counts[query] = _OVERFLOWN
             left_out += 1
             continue
-        _raise_threshold(found, user, queries.k)
+        if found.counts[user] > 2 * queries.k:
+            _raise_threshold(found, user, queries.k)
         _rescore(packed, column, queries.thetas[query], found, user)
         _raise_threshold(found, user, queries.k)
         if found.counts[user] > 2 * queries.k:
@@ -508,9 +506,22 @@ def rank(
 
 @compiled
 def rank_all(
-    packed: Packed,
-    column: Column,
-    queries: Queries,
+    codes: np.ndarray,
+    scales: np.ndarray,
+    errors: Floats,
+    norms: Floats,
+    vectors: Floats,
+    unit: float,
+    largest: float,
+    values: Floats,
+    rounded: np.ndarray,
+    largest_value: float,
+    thetas: Floats,
+    k: int,
+    keeps_ties: bool,
+    slack: float,
+    ends: Integers,
+    excluded: Integers,
     first: int,
     last: int,
     together: int,
@@ -519,12 +530,19 @@ def rank_all(
     scores: Floats,
     counts: Integers,
 ) -> int:
-    """Search all items for the queries first..last-1, ``together`` at a time; see :func:`rank`."""
+    """Search all items for the queries first..last-1, ``together`` at a time; see :func:`rank`.
+
+    The first arguments are the fields of :class:`Packed`, :class:`Column` and :class:`Queries`: handed over one by one
+    they take half the time.
+    """
+    packed = Packed(codes, scales, errors, norms, vectors, unit, largest)
+    column = Column(values, rounded, largest_value)
+    queries = Queries(thetas, k, keeps_ties, slack, ends, excluded)
     left_out = 0
     for start in range(first, last, together):
         end = min(start + together, last)
         if start == first or end - start < together:
             found = make_found(end - start, capacity)
-        find(packed, column, queries, start, end, (0, len(packed.errors)), found)
+        find(packed, column, queries, start, end, (0, len(errors)), found)
         left_out += rank(packed, column, queries, start, found, rows, scores, counts)
     return left_out

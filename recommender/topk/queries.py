@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recommender.arrays import Flags, Floats, Integers, read_only
+from recommender.arrays import Flags, Floats, Integers
 from recommender.topk.reference import reference_scores, top_k
 
 MAX_DIM = 1024
@@ -66,7 +66,7 @@ def make_queries(thetas: Floats, dim: int, k: int, excluded: Sequence[Integers] 
         raise ValueError(f"k must be at least 1, got {k}")
     if thetas.shape[1:] != (dim,):
         raise ValueError(f"thetas must have shape [B, {dim}], got {thetas.shape}")
-    thetas = read_only(np.ascontiguousarray(thetas, dtype=np.float64))
+    thetas = np.array(thetas, dtype=np.float64, order="C")
     if excluded is None:
         return Queries(thetas, k, False, 0.0, np.zeros(len(thetas) + 1, dtype=np.int64), NOTHING)
     if len(excluded) != len(thetas):

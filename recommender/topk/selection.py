@@ -96,15 +96,16 @@ def write_best_first(scores: Floats, rows: Integers, n: int, best_scores: Floats
     As many as there is room for. The place of each pair is how many are above it: n^2 comparisons without a branch.
     """
     room, whole = len(best_rows), -(-n // _UNROLLED) * _UNROLLED
-    padded, places = np.full(whole, -np.inf), np.empty(n, np.int64)
+    padded, places = np.full(whole, -np.inf), np.zeros(whole, np.int64)
     padded[:n] = scores[:n]
     total = 0
-    for at in range(n):
-        above = 0
+    for at in range(0, n, 2):
+        first, second, above_first, above_second = padded[at], padded[at + 1], 0, 0
         for other in range(whole):
-            above += padded[other] > padded[at]
-        places[at] = above
-        total += above
+            above_first += padded[other] > first
+            above_second += padded[other] > second
+        places[at], places[at + 1] = above_first, above_second
+        total += above_first + above_second * (at + 1 < n)
     if total < n * (n - 1) // 2:  # some are equal
         for at in range(n):
             for other in range(at):

@@ -148,7 +148,7 @@ def test_any_number_of_threads_gives_the_same(monkeypatch, threads, users):
     vectors, thetas = rng.normal(size=(6_000, 8)), rng.normal(size=(users, 8))
     vectors[::3] = vectors[0]
     index = ItemIndex(vectors)
-    monkeypatch.setattr(index, "_threads_for", lambda _: threads)
+    monkeypatch.setattr(index, "_threads_for", lambda *_: threads)
     for is_cached in (True, False):
         monkeypatch.setattr(index, "_is_cached", is_cached)
         check(index, vectors, np.zeros(6_000), thetas, 40, None, [np.array([0, 3])] * users)
