@@ -22,6 +22,7 @@ _ENCODED_ROWS = 8192
 _WORTH_A_THREAD_NS = 60_000
 _CACHED_BYTES = 2**20
 _FEW, _MANY = 16, 256
+_rank_all: Callable[..., int] = kernels.rank_all
 
 
 class ItemIndex:
@@ -99,7 +100,7 @@ class ItemIndex:
         together = _FEW if self._is_cached else _MANY
         threads = self._threads_for(size, k)
         if threads == 1:
-            left_out = kernels.rank_all(*asked, 0, size, together, capacity, *written)
+            left_out = _rank_all(*asked, 0, size, together, capacity, *written)
         elif size >= (TOGETHER if self._is_cached else _MANY) * threads:
             parts = _split(size, threads, TOGETHER)
             work = partial(_rank_part, asked, (together, capacity, *written))
@@ -152,7 +153,7 @@ class ItemIndex:
 
 
 def _rank_part(asked: tuple[Any, ...], rest: tuple[Any, ...], part: tuple[int, int]) -> int:
-    return kernels.rank_all(*asked, *part, *rest)
+    return _rank_all(*asked, *part, *rest)
 
 
 def warm_up() -> None:
