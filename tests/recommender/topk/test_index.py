@@ -83,6 +83,26 @@ def test_one_item_far_larger_than_all_others_spoils_nothing(make_index):
     check(make_index(vectors), vectors, rng.normal(size=5_000), rng.normal(size=(9, 16)), 50)
 
 
+def test_items_of_ever_larger_length_have_bounds_of_their_own(make_index):
+    rng = np.random.default_rng(12)
+    vectors = rng.normal(size=(6 * BLOCK, 16)) * np.repeat(4.0 ** np.arange(6), BLOCK)[:, np.newaxis]
+    check(make_index(vectors), vectors, np.zeros(6 * BLOCK), rng.normal(size=(20, 16)), 10)
+
+
+def test_items_that_nearly_tie_are_told_apart(make_index):
+    # Differences of 1e-8 between scores near 1: float32 has errors ten times as large.
+    rng = np.random.default_rng(13)
+    vectors = rng.normal(size=16) + 1e-8 * rng.normal(size=(3_000, 16))
+    check(make_index(vectors), vectors, np.zeros(3_000), rng.normal(size=(9, 16)), 30)
+
+
+def test_small_differences_of_large_products_are_told_apart(make_index):
+    # Products of 1,000 cancel but for 1e-4, which float32 rounds by 6e-5.
+    rng = np.random.default_rng(14)
+    vectors = 1_000.0 + 1e-4 * rng.normal(size=(3_000, 2))
+    check(make_index(vectors), vectors, np.zeros(3_000), np.array([[1.0, -1.0], [-2.0, 2.0]]), 30)
+
+
 def test_scores_that_differ_in_the_last_bit_are_told_apart(make_index):
     # 2,000 items whose second coordinates are consecutive float64 numbers: any rounding on the way mixes them up.
     steps = np.random.default_rng(5).permutation(2_000)
