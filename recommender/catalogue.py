@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -14,6 +15,8 @@ NO_EMBEDDING = b"\0" * 8
 """The embedding id where there are no embeddings."""
 
 _LARGEST_COORDINATE = 1e100  # scores are finite up to here
+
+_Derived = TypeVar("_Derived")
 
 VectorsOf = Callable[[Sequence[Item]], tuple[Floats, Flags]]
 """Items to vectors [N, D] and whether each has one [N]."""
@@ -61,6 +64,7 @@ class Catalogue:
     largest_coordinate: float
     _sorted_hashes: Hashes = field(repr=False)
     _sorted_rows: Integers = field(repr=False)
+    _derived: dict[Callable[[Floats], Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def size(self) -> int:
@@ -71,6 +75,12 @@ class Catalogue:
     def dim(self) -> int:
         """Size of the embeddings, D; 0 for none."""
         return int(self.vectors.shape[1])
+
+    def derived(self, make: Callable[[Floats], _Derived]) -> _Derived:
+        """Return what ``make`` makes of the vectors; made once, and kept as long as the catalogue."""
+        if make not in self._derived:
+            self._derived[make] = make(self.vectors)
+        return cast("_Derived", self._derived[make])
 
     def rows_of_hashes(self, hashes: Hashes) -> Integers:
         """Return the row of each hash, -1 where it is unknown, shape [S]."""

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,12 +109,14 @@ class LiveCatalogue:
     Args:
         settings: where the broker is, the topics' names, and the name of the embedding.
         admin: an admin client, used here only.
+        prepare: called with every catalogue before it becomes the live one.
 
     Raises:
         ConfigurationError: a topic is missing.
     """
 
-    def __init__(self, settings: Settings, admin: Any) -> None:
+    def __init__(self, settings: Settings, admin: Any, prepare: Callable[[Catalogue], None] | None = None) -> None:
+        self._prepare = prepare
         self._lock = threading.Lock()
         self._table = ItemTable()
         self._release = ActiveRelease(settings.embedding)
@@ -229,7 +231,10 @@ class LiveCatalogue:
             metrics.ITEMS_REFUSED.labels("collision").inc()
             log.warning("item.collides", item_id=item_id, with_item_id=refused[item_id])
         self._known_refused = set(refused)
-        self._current = _build_snapshot(entries, self._release.live, self._current.version + 1)
+        snapshot = _build_snapshot(entries, self._release.live, self._current.version + 1)
+        if self._prepare is not None:
+            self._prepare(snapshot.catalogue)
+        self._current = snapshot
         size, version = self._current.catalogue.size, self._current.version
         metrics.CATALOGUE_ITEMS.set(size)
         metrics.CATALOGUE_VERSION.set(version)

@@ -2,6 +2,7 @@
 
 from recommender.policies.protocol import Policy, Slate, SlateRequest
 from recommender.policies.registry import POLICIES, make_policy
+from recommender.policies.search import prepare_search
 from recommender.policies.settings import PolicySettings
 
-__all__ = ["POLICIES", "Policy", "PolicySettings", "Slate", "SlateRequest", "make_policy"]
+__all__ = ["POLICIES", "Policy", "PolicySettings", "Slate", "SlateRequest", "make_policy", "prepare_search"]

@@ -1,7 +1,7 @@
 """The policies of bandit.md: a rule that scores and a way to explore."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from recommender.policies.choices import (
 )
 from recommender.policies.protocol import Slate, SlateRequest
 from recommender.policies.scores import Rule, Scores
+from recommender.policies.search import Shortlist
 from recommender.policies.settings import PolicySettings
 from recommender.profile import Profile
 from recommender.statistics import StatisticsView
@@ -59,6 +60,7 @@ class BanditPolicy:
         exploration: when a slot is drawn uniformly.
         shuffles_untried: whether a seeded random order decides ties among untried items, instead of the given order;
             for policies that never explore.
+        shortlist: finds in a large catalogue what can be among the best; None for rules without such a search.
     """
 
     name: str
@@ -67,6 +69,7 @@ class BanditPolicy:
     rule: Rule
     exploration: Exploration
     shuffles_untried: bool = False
+    shortlist: Shortlist | None = None
 
     def score(self, rows: Integers, profile: Profile, catalogue: Catalogue, statistics: StatisticsView) -> Scores:
         """Return the scores of ``rows``, shape [M]; each is independent of the other rows.
@@ -95,15 +98,27 @@ class BanditPolicy:
             choices = choose_uniformly(n, request.k, draws)
             scores = self.score(request.rows[choices.positions], profile, catalogue, statistics)
             return _build_slate(request, scores, np.arange(len(choices.positions)), choices, epsilon)
-        scores = self.score(request.rows, profile, catalogue, statistics)
+        rows, kept = request.rows, None
+        if self.shortlist is not None:
+            kept = self.shortlist(request, profile, catalogue, statistics, self.settings)
+        if kept is not None:
+            rows = rows[kept]
+        scores = self.score(rows, profile, catalogue, statistics)
         shuffled = scores.untried if self.shuffles_untried else None
         if shuffled is not None and shuffled.any():
-            best = top_k(scores.score, _shuffle(request.rows, shuffled, catalogue, draws), request.k)
+            best = top_k(scores.score, _shuffle(rows, shuffled, catalogue, draws), request.k)
             choices = choose_among_ties(best, scores.score, shuffled)
         else:
             best = top_k(scores.score, None, request.k)
-            choices = choose_epsilon_greedily(n, best, epsilon, draws) if epsilon else choose_best(best)
-        return _build_slate(request, scores, choices.positions, choices, epsilon)
+            choices = choose_best(best)
+        if kept is not None:
+            choices = replace(choices, positions=kept[best])
+        if epsilon:
+            choices = choose_epsilon_greedily(n, choices.positions, epsilon, draws)
+        if kept is None:
+            return _build_slate(request, scores, choices.positions, choices, epsilon)
+        scores = self.score(request.rows[choices.positions], profile, catalogue, statistics)
+        return _build_slate(request, scores, np.arange(len(choices.positions)), choices, epsilon)
 
 
 def _shuffle(rows: Integers, shuffled: Flags, catalogue: Catalogue, draws: Draws) -> Hashes:

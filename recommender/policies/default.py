@@ -61,20 +61,29 @@ def score_ucb(
     asked for. Auer, Cesa-Bianchi and Fischer 2002, doi:10.1023/A:1013689704352.
     """
     theta = taste(profile, catalogue, statistics, settings)
-    means = statistics.means(settings.k0, settings.prior)
     counts = statistics.counts[rows]
     untried = counts == 0
     log_t = math.log(max(statistics.total_count, 1))
     bonus = np.where(untried, 0.0, settings.c * np.sqrt(2.0 * log_t / np.maximum(counts, 1)))
-    relevance = means[rows]
+    relevance = statistics.means(settings.k0, settings.prior)[rows]
     if profile.t > 0:
         relevance[untried] += products_at(rows[untried], theta, catalogue)
     novelty = default_novelty(rows, profile, catalogue, settings)
-    highest_tried = float(means.max(initial=0.0)) + settings.c * math.sqrt(2.0 * log_t)
-    lowest_untried = float(means.min(initial=0.0)) - largest_product(theta, catalogue)
-    lift = (highest_tried - lowest_untried) * ROUNDING_MARGIN + 1.0
+    _, lift = highest_and_lift(theta, catalogue, statistics, settings)
     score = relevance * novelty + np.where(untried, lift, bonus)
     return Scores(score, relevance, novelty, bonus, untried, lift)
+
+
+def highest_and_lift(
+    theta: Floats, catalogue: Catalogue, statistics: StatisticsView, settings: PolicySettings
+) -> tuple[float, float]:
+    """Return a bound on the magnitude of relevance plus bonus, and ucb's ``lift``; see :func:`score_ucb`."""
+    means = statistics.means(settings.k0, settings.prior)
+    most, least = float(means.max(initial=0.0)), float(means.min(initial=0.0))
+    largest_bonus = settings.c * math.sqrt(2.0 * math.log(max(statistics.total_count, 1)))
+    product = largest_product(theta, catalogue)
+    lift = ((most + largest_bonus) - (least - product)) * ROUNDING_MARGIN + 1.0
+    return max(most, -least) + product + largest_bonus, lift
 
 
 def default_novelty(rows: Integers, profile: Profile, catalogue: Catalogue, settings: PolicySettings) -> Floats:

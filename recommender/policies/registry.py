@@ -10,20 +10,23 @@ from recommender.policies.compat import score_compat, score_ucb_compat
 from recommender.policies.default import score_default, score_ucb
 from recommender.policies.protocol import Policy
 from recommender.policies.scores import Rule
+from recommender.policies.search import Shortlist, shortlist_default, shortlist_ucb
 from recommender.policies.settings import PolicySettings
 
 RULES_REVISION = 1
 """Raised when a rule changes what it computes, so that ``policy_version`` changes with it."""
 
 
-def _make(name: str, rule: Rule, *used: str, shuffles_untried: bool = False) -> Callable[[PolicySettings], Policy]:
+def _make(
+    name: str, rule: Rule, *used: str, shuffles_untried: bool = False, shortlist: Shortlist | None = None
+) -> Callable[[PolicySettings], Policy]:
     """Return the factory of a policy that uses the parameters named in ``used``."""
 
     def make(settings: PolicySettings) -> Policy:
         exploration = _exploration_of(name, settings)
         parameters = {parameter: getattr(settings, parameter) for parameter in used}
         version = _version_of(name, parameters | {"exploration": [exploration.epsilon, exploration.decay]})
-        return BanditPolicy(name, version, settings, rule, exploration, shuffles_untried)
+        return BanditPolicy(name, version, settings, rule, exploration, shuffles_untried, shortlist)
 
     return make
 
@@ -43,9 +46,9 @@ def _version_of(name: str, parameters: dict[str, Any]) -> str:
 
 POLICIES: dict[str, Callable[[PolicySettings], Policy]] = {
     "random": _make("random", score_default, "s", "k0", "prior"),
-    "greedy": _make("greedy", score_default, "s", "k0", "prior"),
-    "epsilon_greedy": _make("epsilon_greedy", score_default, "s", "k0", "prior"),
-    "ucb": _make("ucb", score_ucb, "s", "k0", "prior", "c", shuffles_untried=True),
+    "greedy": _make("greedy", score_default, "s", "k0", "prior", shortlist=shortlist_default),
+    "epsilon_greedy": _make("epsilon_greedy", score_default, "s", "k0", "prior", shortlist=shortlist_default),
+    "ucb": _make("ucb", score_ucb, "s", "k0", "prior", "c", shuffles_untried=True, shortlist=shortlist_ucb),
     "random_compat": _make("random_compat", score_compat, "s"),
     "greedy_compat": _make("greedy_compat", score_compat, "s"),
     "epsilon_greedy_compat": _make("epsilon_greedy_compat", score_compat, "s"),

@@ -132,8 +132,8 @@ class TestLiveCatalogue:
     def open_catalogue(self, topics, admin):
         opened = []
 
-        def open_it():
-            catalogue = LiveCatalogue(topics, admin)
+        def open_it(prepare=None):
+            catalogue = LiveCatalogue(topics, admin, prepare)
             opened.append(catalogue)
             catalogue.start()
             catalogue.wait_until_ready(30)
@@ -189,6 +189,19 @@ class TestLiveCatalogue:
         assert snapshot.embedded.hashes.tolist() == [hash_id("a")]
         assert snapshot.catalogue.has_vector[snapshot.catalogue.row_of("a")]
         assert not snapshot.catalogue.has_vector[snapshot.catalogue.row_of("b")]
+
+    def test_a_catalogue_is_prepared_before_it_is_live(self, open_catalogue, say):
+        opened, seen = [], []
+
+        def prepare(made):
+            seen.append((made.item_ids, opened[0].current.catalogue.item_ids if opened else None))
+
+        say.item("a")
+        opened.append(open_catalogue(prepare))
+        say.item("b")
+        wait_until(lambda: "b" in opened[0].current.catalogue.item_ids, 5.0)
+        assert seen[0] == (("a",), None)
+        assert seen[-1] == (("a", "b"), ("a",))
 
     def test_many_records_are_taken_in_with_few_rebuilds(self, open_catalogue, producer, topics):
         catalogue = open_catalogue()

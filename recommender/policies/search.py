@@ -1,0 +1,105 @@
+"""What of a large catalogue can be among the best, found by its index instead of a score for every row.
+
+A shortlist holds the k best rows and every row that ties with the kth, so that the rule and the order of ties give the
+same slate from it as from all rows. What the user rated is always in it: its novelty is its own.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from recommender.arrays import Flags, Integers
+from recommender.catalogue import Catalogue
+from recommender.policies.default import highest_and_lift, taste
+from recommender.policies.protocol import SlateRequest
+from recommender.policies.settings import PolicySettings
+from recommender.profile import Profile
+from recommender.statistics import StatisticsView
+from recommender.topk.index import ItemIndex, warm_up
+
+SEARCHED_ROWS = 8192
+"""Below this many rows, scoring them all takes no longer."""
+
+_SPARSE = 16
+_FEW_EXCLUDED = 512
+_ROUNDING = 2.0**-49
+
+Shortlist = Callable[[SlateRequest, Profile, Catalogue, StatisticsView, PolicySettings], Integers | None]
+"""Gives ascending positions in the request's rows; None when all of them are to be scored."""
+
+
+def prepare_search(catalogue: Catalogue) -> None:
+    """Make what searching a catalogue takes, before the first request meets it."""
+    if catalogue.size >= SEARCHED_ROWS:
+        warm_up()
+        catalogue.derived(ItemIndex)
+
+
+def shortlist_default(
+    request: SlateRequest,
+    profile: Profile,
+    catalogue: Catalogue,
+    statistics: StatisticsView,
+    settings: PolicySettings,
+) -> Integers | None:
+    """Return where the best of greedy and epsilon_greedy are.
+
+    The score of an unseen item is m_i + t/(t + 3) theta_c . x_i, and so its order is that of the index.
+    """
+    if not _is_searched(request, catalogue):
+        return None
+    index = catalogue.derived(ItemIndex)
+    theta = taste(profile, catalogue, statistics, settings)
+    allowed, excluded = _leave_out(request.rows, profile, catalogue.size)
+    column = index.column(statistics.means(settings.k0, settings.prior), allowed)
+    found = index.top_k(theta[np.newaxis], column, request.k, [excluded])
+    return _positions(request.rows, found.rows[0, : found.counts[0]], profile.rows)
+
+
+def shortlist_ucb(
+    request: SlateRequest,
+    profile: Profile,
+    catalogue: Catalogue,
+    statistics: StatisticsView,
+    settings: PolicySettings,
+) -> Integers | None:
+    """Return where the best of ucb are, if nobody rated enough unseen items: among those.
+
+    What somebody rated is scored without products, which is as fast as any search.
+    """
+    if not _is_searched(request, catalogue):
+        return None
+    index = catalogue.derived(ItemIndex)
+    theta = taste(profile, catalogue, statistics, settings)
+    untried = np.zeros(catalogue.size, dtype=np.bool_)
+    untried[request.rows] = statistics.counts[request.rows] == 0
+    untried[profile.rows] = False
+    if np.count_nonzero(untried) < request.k:
+        return None
+    highest, lift = highest_and_lift(theta, catalogue, statistics, settings)
+    column = index.column(statistics.means(settings.k0, settings.prior), untried)
+    found = index.shortlist(theta, column, request.k, slack=_ROUNDING * (highest + lift))
+    return None if found is None else _positions(request.rows, found, profile.rows)
+
+
+def _is_searched(request: SlateRequest, catalogue: Catalogue) -> bool:
+    """Return whether the index serves: for many rows of the catalogue, in its order."""
+    n = len(request.rows)
+    return n >= SEARCHED_ROWS and n * _SPARSE >= catalogue.size and bool((np.diff(request.rows) > 0).all())
+
+
+def _leave_out(rows: Integers, profile: Profile, size: int) -> tuple[Flags | None, Integers]:
+    """Return which items are allowed, None for all but few, and the few that are not: what is seen is left out."""
+    allowed = np.zeros(size, dtype=np.bool_)
+    allowed[rows] = True
+    allowed[profile.rows] = False
+    if size - np.count_nonzero(allowed) <= _FEW_EXCLUDED:
+        return None, np.flatnonzero(~allowed)
+    return allowed, np.zeros(0, dtype=np.int64)
+
+
+def _positions(rows: Integers, found: Integers, seen: Integers) -> Integers:
+    """Return the positions of what was found, and of what of the seen is among ``rows``."""
+    wanted = np.union1d(found, seen)
+    places = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
+    return np.asarray(places[rows[places] == wanted])
