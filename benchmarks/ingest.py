@@ -3,9 +3,9 @@
 Every side is a process of its own beside the same broker and store, whose append-only file is synced every second; all
 run in turn, five times, over the same log of generated ratings (people and films of MovieLens 1M, four partitions). A
 rate counts from the first to the last event seen done, so that starting up is left out; slow sides get fewer events,
-and the two rows about two workers are measured in the first three repeats. Beside the rate stand the cores that side,
-broker and store used, and the processor time an event took, which a busy machine changes less. Interrupted by SIGINT or
-SIGTERM, it reports the repeats that were finished.
+and the two rows about two workers are measured in the first three repeats, over half of the log. Beside the rate stand
+the cores that side, broker and store used, and the processor time an event took, which a busy machine changes less.
+Interrupted by SIGINT or SIGTERM, it reports the repeats that were finished.
 
 Ours is `streamrec worker` with everything on: validation, dead letters, item statistics, vectors of 16 numbers, the
 position in the state. After each run its state is compared with the log, digest by digest.
@@ -157,7 +157,7 @@ def _sides(stage: Stage, wanted: str, *, is_quick: bool) -> list[Side]:
         return Side(name, partial(stage.run_side, module, events, python=python))
 
     sides = [
-        other(PLAIN, "plain_agent", 3_000),
+        other(PLAIN, "plain_agent", 5_000),
         other(TAKE, "take_agent", 20_000),
         Side(OURS, partial(run_ours, stage)),
         other(BARE, "bare_consumer", 4 * EVENTS),
@@ -167,7 +167,7 @@ def _sides(stage: Stage, wanted: str, *, is_quick: bool) -> list[Side]:
     ]
     if QUIX_PYTHON.exists():
         sides[2:2] = [
-            other(QUIX, "quix_calls", 6_000, QUIX_PYTHON),
+            other(QUIX, "quix_calls", 8_000, QUIX_PYTHON),
             other(QUIX_STORE, "quix_store", 30_000, QUIX_PYTHON),
         ]
     else:

@@ -126,16 +126,17 @@ class GenerationChanged(Refusal):
 
 
 class RevisionConflict(Refusal):
-    """Some users' ledgers, or what is known to be redriven, changed since they were read.
+    """Some users' ledgers, or what is known to be redriven or forgotten, changed since they were read.
 
     Attributes:
-        indexes: positions of those users in the commit's list; none when a redriven event was applied meanwhile.
+        indexes: positions of those users in the commit's list; none when a redriven or forget event was applied
+            meanwhile.
     """
 
     retryable = True
 
     def __init__(self, indexes: Sequence[int]) -> None:
-        what = f"{len(indexes)} ledgers" if indexes else "redrive marks"
+        what = f"{len(indexes)} ledgers" if indexes else "what is redriven or forgotten"
         super().__init__(f"{what} changed since they were read")
         self.indexes = tuple(indexes)
 

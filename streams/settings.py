@@ -1,5 +1,7 @@
 """Settings: by flag, by environment, by ``streamrec.toml``, then by what ``streamrec up`` wrote."""
 
+import json
+import math
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -69,7 +71,9 @@ class Settings(BaseSettings):
         False, description="rebuild from the log's start when the store was emptied, instead of halting"
     )
     embedding: str = Field("items", description="name on the models topic whose release gives item vectors")
-    policy: str = Field("greedy", description="policy of requests that name none")
+    policy: str = Field(
+        "greedy", description="policy of requests that name none; or weights of several, as epsilon_greedy=0.9,ucb=0.1"
+    )
     seed: int = Field(7, ge=0, lt=2**63, description="seed of every draw the scorer makes")
     epsilon: float = Field(0.1, ge=0, le=1, description="epsilon of epsilon_greedy where a request gives none")
     epsilon_decay: Literal["fixed", "sqrt"] = Field("fixed", description="sqrt: epsilon/sqrt(e + 1)")
@@ -84,6 +88,9 @@ class Settings(BaseSettings):
         300, ge=0, le=10_000_000, description="how long nobody touched a ledger before the worker makes it smaller"
     )
     fetch_wait_ms: int = Field(20, ge=1, le=10_000, description="how long a broker may hold a fetch without records")
+    ledger_cache_mb: int = Field(
+        64, ge=0, le=65_536, description="memory in which a worker keeps ledgers it read or wrote last; 0: none"
+    )
     store_timeout_s: float = Field(5.0, gt=0, description="how long one call to the store may take")
     kafka_security_protocol: SecurityProtocol = Field("PLAINTEXT", description="how every Kafka client connects")
     kafka_sasl_mechanism: SaslMechanism | None = Field(None, description="with SASL_SSL or SASL_PLAINTEXT")
@@ -99,6 +106,23 @@ class Settings(BaseSettings):
         if not all(part.strip() for part in servers.split(",")):
             raise ValueError(f"bootstrap_servers must be host:port, comma-separated, got {servers!r}")
         return servers
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _write_weights(cls, policy: Any) -> Any:
+        """Take a table of weights, as a file has it, or JSON, as well as text."""
+        if isinstance(policy, str) and policy.lstrip().startswith("{"):
+            try:
+                policy = json.loads(policy)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"policy must be a name, NAME=WEIGHT,... or JSON, got {policy!r}: {error}") from None
+        return ",".join(f"{name}={weight}" for name, weight in policy.items()) if isinstance(policy, dict) else policy
+
+    @field_validator("policy")
+    @classmethod
+    def _check_policy(cls, policy: str) -> str:
+        parse_weights(policy)
+        return policy
 
     @field_validator("rating_fields")
     @classmethod
@@ -157,9 +181,19 @@ class Settings(BaseSettings):
         return name or f"{self.topic_prefix}{role}"
 
     @property
+    def policy_weights(self) -> dict[str, float]:
+        """The policies of requests that name none, and their shares of the users, which sum to 1."""
+        return parse_weights(self.policy)
+
+    @property
     def rating_scale(self) -> str:
         """The scale that is fixed when the state is made, as the store keeps it."""
         return f"ratings {self.rating_min:g} to {self.rating_max:g}"
+
+    @property
+    def ledger_cache_bytes(self) -> int:
+        """``ledger_cache_mb`` in bytes."""
+        return self.ledger_cache_mb * 1024 * 1024
 
     @property
     def group_worker(self) -> str:
@@ -170,6 +204,33 @@ class Settings(BaseSettings):
     def group_scorer(self) -> str:
         """The scorers' consumer group."""
         return f"{self.namespace}.scorer"
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """Return the shares that ``NAME`` or ``NAME=WEIGHT,NAME=WEIGHT`` says, in that order; they sum to 1.
+
+    Raises:
+        ValueError: a part is not NAME=WEIGHT, a name comes twice, or a weight is not above 0 and finite.
+
+    >>> parse_weights("greedy"), parse_weights("epsilon_greedy=9, ucb=1")
+    ({'greedy': 1.0}, {'epsilon_greedy': 0.9, 'ucb': 0.1})
+    """
+    if "=" not in text and "," not in text:
+        return {text.strip(): 1.0}
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, weight = (side.strip() for side in part.partition("="))
+        try:
+            value = float(weight)
+        except ValueError:
+            value = math.nan
+        if not name or name in weights or not 0 < value < math.inf:
+            raise ValueError(
+                "policy must be a name, or NAME=WEIGHT,NAME=WEIGHT with each NAME once and WEIGHT above 0, "
+                f"got {text!r}"
+            )
+        weights[name] = value
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
 
 def load_settings(**flags: Any) -> Settings:

@@ -44,10 +44,10 @@ class NotingWriter(StateWriter):
 
     notes: Calls
 
-    async def read_with_cuts(self, claim: Claim, *arguments: Any) -> Any:
+    async def read(self, claim: Claim, *arguments: Any) -> Any:
         """Note and read."""
-        self.notes.made.append(("read_with_cuts", arguments))
-        return await super().read_with_cuts(claim, *arguments)
+        self.notes.made.append(("read", arguments))
+        return await super().read(claim, *arguments)
 
     async def commit(self, claim: Claim, *arguments: Any) -> None:  # type: ignore[override]
         """Note and commit."""
@@ -92,13 +92,14 @@ async def _repeat(writer: StateWriter, session: Session, batches: list[Calls], p
 
 async def _run(settings: Settings, items: EmbeddedItems, topic_id: str, log: list[list[LoggedRecord]]) -> NoReturn:
     client = make_async_client(settings)
-    noting = NotingWriter(client, settings.namespace, 1, settings.rating_scale)
+    keeps = settings.ledger_cache_bytes
+    noting = NotingWriter(client, settings.namespace, 1, settings.rating_scale, cache_bytes=keeps)
     batches = await _note(noting, settings, items, topic_id, log)
     gc.freeze()
     say("side.ready")
     while True:
         wait_to_go()
-        writer = StateWriter(client, settings.namespace, 1, settings.rating_scale)
+        writer = StateWriter(client, settings.namespace, 1, settings.rating_scale, cache_bytes=keeps)
         sessions = [await _claim(writer, topic_id, partition) for partition in range(len(log))]
         progress = Progress(sum(map(len, log)))
         await asyncio.gather(

@@ -37,15 +37,15 @@ def make_log(path: Path, ratings: int, seed: int = 4) -> list[Item]:
     return items
 
 
-def read_log(path: Path) -> pd.DataFrame:
-    """Return the ratings of a file."""
-    return pd.read_parquet(path)
+def read_log(path: Path, events: int | None = None) -> pd.DataFrame:
+    """Return the first ``events`` ratings of a file, all when None."""
+    return pd.read_parquet(path)[:events]
 
 
-def read_records(path: Path, partitions: int) -> list[list[LoggedRecord]]:
+def read_records(path: Path, partitions: int, events: int | None = None) -> list[list[LoggedRecord]]:
     """Return the records of each partition; users are spread as Java's producer spreads them."""
     records: list[list[LoggedRecord]] = [[] for _ in range(partitions)]
-    for user_id, item_id, rating, ts_ms in read_log(path).itertuples(index=False):
+    for user_id, item_id, rating, ts_ms in read_log(path, events).itertuples(index=False):
         value = encode(RatingEvent(user_id=user_id, item_id=item_id, rating=rating, ts_ms=ts_ms))
         key = user_id.encode()
         own = records[partition_of(key, partitions)]

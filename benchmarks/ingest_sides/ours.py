@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
-from benchmarks.ingest_sides.log import PARTITIONS, read_log
+from benchmarks.ingest_sides.log import PARTITIONS, LoggedRecord, fill_topic, read_log, read_records
 from benchmarks.ingest_sides.stage import READY_TIMEOUT_S, RUN_TIMEOUT_S, Run, Stage, wait_until
 from schemas.errors import EngineError
 from services.admin.bus import open_admin
@@ -52,18 +52,19 @@ def run_ours(stage: Stage) -> Run:
     settings = stage.make_settings(f"ours-{uuid.uuid4().hex[:6]}")
     watch = Watch(settings, stage.topic.topic_id)
     with stage.child(settings.namespace, WORKER, settings) as worker:
-        run = _measure(stage, [worker], watch)
+        run = _measure(stage, [worker], watch, stage.events)
     watch.close()
-    _check(stage, settings)
+    _check(stage, settings, stage.events)
     return run
 
 
 def run_workers(stage: Stage, workers: int) -> Run:
-    """Run workers side by side over a log of their own, which is there before any of them goes on.
+    """Run workers side by side over half of the log, on a topic of their own, filled before any of them goes on.
 
     They join the group on an empty topic, are held by SIGSTOP while it is filled, and let go together.
     """
     stage.empty_store()
+    events = stage.events // 2
     unique = uuid.uuid4().hex[:6]
     settings = stage.make_settings(f"ours-{unique}", topic_ratings=f"bench.{unique}.ratings")
     with open_admin(settings) as admin:
@@ -76,45 +77,51 @@ def run_workers(stage: Stage, workers: int) -> Run:
         for child in children:
             child.wait_for_event("worker.ready", READY_TIMEOUT_S)
         wait_until(lambda: len(watch.marks()) == PARTITIONS, READY_TIMEOUT_S, "every partition is claimed")
+        records = _records(stage.log_path, events)
         for child in children:
             os.killpg(child.pid, signal.SIGSTOP)
         try:
-            stage.fill(topic.name)
+            fill_topic(stage.broker.url, topic.name, records)
         finally:
             for child in children:
                 os.killpg(child.pid, signal.SIGCONT)
-        run = _measure(stage, children, watch)
+        run = _measure(stage, children, watch, events)
     watch.close()
-    _check(stage, settings)
+    _check(stage, settings, events)
     return run
 
 
-def _measure(stage: Stage, workers: Sequence[Child], watch: Watch) -> Run:
+def _measure(stage: Stage, workers: Sequence[Child], watch: Watch, events: int) -> Run:
     wait_until(lambda: sum(watch.marks().values()) > 0, READY_TIMEOUT_S, "the first ratings are applied")
     began, first = time.perf_counter(), sum(watch.marks().values())
     measured = stage.cores_used(side=workers)
 
     def is_done() -> bool:
         stage.supervisor.check()
-        return sum(watch.marks().values()) >= stage.events
+        return sum(watch.marks().values()) >= events
 
-    wait_until(is_done, RUN_TIMEOUT_S, f"{stage.events} ratings are applied")
-    return Run((stage.events - first) / (time.perf_counter() - began), measured())
+    wait_until(is_done, RUN_TIMEOUT_S, f"{events} ratings are applied")
+    return Run((events - first) / (time.perf_counter() - began), measured())
 
 
-def _check(stage: Stage, settings: Settings) -> None:
-    """Refuse a state that is not what the log says.
+def _check(stage: Stage, settings: Settings, events: int) -> None:
+    """Refuse a state that is not what the first ``events`` ratings of the log say.
 
     Raises:
         EngineError: naming both.
     """
     with make_client(settings) as client:
         found = state_digest(client, settings, stage.item_ids)
-    expected = _expected(stage.log_path)
+    expected = _expected(stage.log_path, events)
     if (found.state, found.statistics) != (expected.state, expected.statistics):
         raise EngineError(f"the state is {found}, the log says {expected}")
 
 
 @cache
-def _expected(log_path: Path) -> Digest:
-    return expected_digest(read_log(log_path))
+def _expected(log_path: Path, events: int) -> Digest:
+    return expected_digest(read_log(log_path, events))
+
+
+@cache
+def _records(log_path: Path, events: int) -> list[list[LoggedRecord]]:
+    return read_records(log_path, PARTITIONS, events)

@@ -7,9 +7,9 @@ import json
 import signal
 import time
 
-GROUP_SESSION_MS = 3000
+GROUP_SESSION_MS = 2000
 """Session of the consumer groups of other sides: the embedded broker lets a group begin after half of it."""
-GROUP_HEARTBEAT_MS = 750
+GROUP_HEARTBEAT_MS = 500
 GO = signal.SIGUSR1
 
 

@@ -36,6 +36,7 @@ READY_TIMEOUT_S = 120.0
 RUN_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.02
+EMBEDDED_SESSION_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ class Servers:
             raise
 
     def make_settings(self, namespace: str, **values: object) -> Settings:
-        """Return settings of these servers; waits are those of `streamrec up` on the embedded broker."""
-        waits = {} if self.is_kafka else {"session_timeout_s": 5.0}
+        """Return settings of these servers; the embedded broker lets a group begin after half of its session."""
+        waits = {} if self.is_kafka else {"session_timeout_s": EMBEDDED_SESSION_S}
         own = {
             "bootstrap_servers": self.broker.url,
             "redis_url": self.store.url,

@@ -6,8 +6,8 @@ floating-point operations as :func:`recommender.ledger.fold.apply_event`, so bot
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,12 +59,20 @@ class EmbeddedItems:
         return np.where(self.hashes[at] == items, at, -1)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredLedger:
-    """What was read of one user: header and tail, or the whole value when it will be rewritten."""
+class StoredLedger(msgspec.Struct, frozen=True, gc=False):
+    """What was read of one user: header and newest events, or the whole value when it will be rewritten.
+
+    A struct, as thousands of these are made a second.
+
+    Attributes:
+        value: the bytes.
+        is_whole: whether it is the whole value.
+        tail: where it is not, how many events the tail has.
+    """
 
     value: bytes
     is_whole: bool
+    tail: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +90,7 @@ class EventBatch:
     offsets: NDArray[np.uint64]
 
 
-class LedgerWrite(NamedTuple):
+class LedgerWrite(msgspec.Struct, frozen=True, gc=False):
     """One user's change: ``expected`` is the revision read (empty: none), then header + tail, or the whole value.
 
     Attributes:

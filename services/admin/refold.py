@@ -139,7 +139,14 @@ async def open_refolder(
     builds = generation.number if generation.is_built else None
     scale = scale or settings.rating_scale
     try:
-        writer = StateWriter(client, settings.namespace, generation.shards, scale, builds=builds)
+        writer = StateWriter(
+            client,
+            settings.namespace,
+            generation.shards,
+            scale,
+            builds=builds,
+            cache_bytes=settings.ledger_cache_bytes,
+        )
         yield Refolder(writer, generation, settings, snapshot, owner)
     finally:
         await client.aclose()

@@ -44,6 +44,7 @@ _COMMANDS = (
     (_train, "autoencoder", "services.cli.train:autoencoder", "Train item embeddings with an autoencoder."),
     (_train, "pca", "services.cli.train:pca", "Make item embeddings by principal components; needs no torch."),
     (app, "recommend", "services.cli.recommend:recommend", "Ask for recommendations for a user."),
+    (app, "explain", "services.cli.recommend:explain", "Show the arithmetic of an item's score for a user."),
     (app, "rate", "services.cli.rate:rate", "Send one rating."),
     (app, "forget", "services.cli.forget:forget", "Have a user forgotten; say what was removed and what cannot be."),
     (app, "validate", "services.cli.validate:validate", "Check ratings of a file or topic; nothing is published."),

@@ -1,4 +1,4 @@
-"""``streamrec recommend``."""
+"""``streamrec recommend`` and ``streamrec explain``."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -7,12 +7,13 @@ from uuid import uuid4
 from cyclopts import Parameter
 
 from schemas.codec import encode
-from schemas.errors import RequestError
+from schemas.errors import RequestError, StreamrecError
 from schemas.events import Item, Recommendation, RecommendationRequest, RecommendedItem
 from services.admin.ask import Asker
 from services.admin.catalogue import read_catalogue
 from services.cli.flags import SettingsArgument
 from services.cli.show import say, show_table, write_bytes
+from streams.settings import Settings
 
 _NOT_NEW = 0.9995
 _SHOWN_BONUS = 0.005
@@ -45,6 +46,52 @@ def recommend(
     request = RecommendationRequest(
         request_id=uuid4().hex, user_id=user, k=k, policy=policy, epsilon=epsilon, explain=explain or not as_json
     )
+    answer = _ask(request, settings, timeout_s, as_json=as_json)
+    if not as_json:
+        _show(answer, {item.item_id: item for item in read_catalogue(settings).items})
+
+
+def explain(
+    user: str,
+    item: str,
+    *,
+    policy: str | None = None,
+    timeout_s: float = 10.0,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    settings: SettingsArgument,
+) -> None:
+    """Show the arithmetic of an item's score for a user, also of one the user rated already.
+
+    Args:
+        user: whom for.
+        item: the item's id.
+        policy: by which policy; the scorer's own choice by default.
+        timeout_s: how long to wait for the answer.
+        as_json: the answer as it was on the bus, instead of a table.
+        settings: from flags, environment and files.
+    """
+    request = RecommendationRequest(
+        request_id=uuid4().hex,
+        user_id=user,
+        k=1,
+        policy=policy,
+        candidates=(item,),
+        exclude_seen=False,
+        explain=True,
+    )
+    answer = _ask(request, settings, timeout_s, as_json=as_json)
+    if not answer.items:
+        raise StreamrecError(f"item must be one of the catalogue, got {item!r}")
+    if not as_json:
+        _show_arithmetic(answer, {item.item_id: item for item in read_catalogue(settings).items})
+
+
+def _ask(request: RecommendationRequest, settings: Settings, timeout_s: float, *, as_json: bool) -> Recommendation:
+    """Return the answer to a request, after writing it as it was on the bus where that was asked for.
+
+    Raises:
+        RequestError: it is an error.
+    """
     with Asker(settings) as asker:
         answer = asker.ask(request, timeout_s)
     if as_json:
@@ -53,8 +100,7 @@ def recommend(
         raise RequestError(
             answer.error.code, answer.error.message, request_id=answer.request_id, user_id=answer.user_id
         )
-    if not as_json:
-        _show(answer, {item.item_id: item for item in read_catalogue(settings).items})
+    return answer
 
 
 def _show(answer: Recommendation, items: dict[str, Item]) -> None:
@@ -71,15 +117,61 @@ def _show(answer: Recommendation, items: dict[str, Item]) -> None:
     )
     title = f"for {answer.user_id}, by {answer.policy} with {answer.model or 'no embeddings'}"
     show_table(title, ("", "title", "genres", "year", "score", "why"), rows)
+    say(f"{_freshness(answer)}; {answer.n_candidates} candidates; scored in {answer.timing.score_ms:.1f} ms")
+    formula = (answer.explanation or {}).get("formula")
+    if formula:
+        say(formula)
+
+
+def _show_arithmetic(answer: Recommendation, items: dict[str, Item]) -> None:
+    (slot,) = answer.items
+    detail, explanation = details_of(answer)[slot.item_id], answer.explanation or {}
+    name, genres, year = _describe(slot.item_id, items)
+    is_untried = bool(detail.get("untried"))
+    rows = [
+        ("", "prior", detail["prior"], "what others think" if detail["prior"] else "the notebook's rules have none"),
+        ("+", "personal", detail["personal"], "what the user's own ratings add"),
+        ("=", "relevance", detail["relevance"], ""),
+        ("x", "novelty", detail["novelty"], "1: not rated by the user"),
+        *([] if is_untried else [("+", "bonus", detail["bonus"], "what trying it is worth")]),
+        *([("+", "lift", detail["lift"], "nobody rated it: above every item that was")] if "lift" in detail else []),
+        ("=", "score", detail["score"], ""),
+    ]
+    title = f"{name} ({', '.join(part for part in (slot.item_id, genres, year) if part)}) for {answer.user_id}"
+    show_table(
+        title,
+        ("", "part", "value", "what it is"),
+        [(sign, part, repr(value), says) for sign, part, value, says in rows],
+    )
+    if ratings := detail.get("ratings"):
+        show_table(
+            "the user's ratings that weigh most",
+            ("item", "title", "rating", "times", "share of personal"),
+            [
+                (
+                    one["item_id"],
+                    _describe(one["item_id"], items)[0],
+                    f"{one['rating']:g}",
+                    str(one["count"]),
+                    f"{one['share']:+.4f}",
+                )
+                for one in ratings
+            ],
+        )
+    draws = explanation.get("draws", {})
+    coins = ", ".join(f"{coin:.4f}" for coin in draws.get("coins", []))
+    drawn = f"; epsilon {draws['epsilon']:g}, coin {coins}" if coins else ""
+    model = answer.model or "no embeddings"
+    say(f"by {answer.policy} ({answer.policy_version}) with {model}, seed {answer.seed}{drawn}")
+    say(_freshness(answer))
+
+
+def _freshness(answer: Recommendation) -> str:
     state = answer.state
     known = (
         f"{state.t} rating{'s' * (state.t != 1)} known of this user" if state.t else "nothing known of this user yet"
     )
-    age = "" if state.watermark_age_ms is None else f", state {state.watermark_age_ms:.0f} ms old"
-    say(f"{known}{age}; {answer.n_candidates} candidates; scored in {answer.timing.score_ms:.1f} ms")
-    formula = (answer.explanation or {}).get("formula")
-    if formula:
-        say(formula)
+    return known + ("" if state.watermark_age_ms is None else f", state {state.watermark_age_ms:.0f} ms old")
 
 
 def details_of(answer: Recommendation) -> dict[str, dict[str, Any]]:

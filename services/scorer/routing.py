@@ -1,7 +1,10 @@
 """Which policy answers a request."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
+from itertools import accumulate
 
+from recommender.hashing import hash_id
 from recommender.policies import POLICIES, Policy, PolicySettings, make_policy
 from schemas.errors import ConfigurationError, RequestError
 from schemas.events import RecommendationRequest
@@ -20,21 +23,30 @@ def make_policy_settings(settings: Settings) -> PolicySettings:
 
 
 class Routing:
-    """The policies by name, and the one of requests that name none.
+    """The policies by name, and those of requests that name none.
+
+    Such requests of one user always get the same policy, as long as the shares and the seed stay: the shares lie one
+    after the other between 0 and 1, and a hash of the seed and the user id says where the user stands. A share that
+    grows at its end takes users from the next one only.
 
     Args:
-        default: name of the policy of requests that name none.
+        shares: of the users whose requests name no policy, by policy; they sum to 1.
         settings: parameters of the policies.
+        seed: another one deals the users anew.
 
     Raises:
-        ConfigurationError: ``default`` is no policy.
+        ConfigurationError: a share has no policy.
     """
 
-    def __init__(self, default: str, settings: PolicySettings) -> None:
+    def __init__(self, shares: Mapping[str, float], settings: PolicySettings, seed: int) -> None:
         self.policies: Mapping[str, Policy] = {name: make_policy(name, settings) for name in POLICIES}
-        if default not in self.policies:
-            raise ConfigurationError(f"policy must be one of {', '.join(POLICIES)}, got {default!r}")
-        self._default = default
+        if unknown := [name for name in shares if name not in self.policies]:
+            raise ConfigurationError(
+                f"policy must be one of {', '.join(POLICIES)}, got {', '.join(map(repr, unknown))}"
+            )
+        self._names = list(shares)
+        self._ends = list(accumulate(shares.values()))[:-1]
+        self._seed = seed
 
     def policy_of(self, request: RecommendationRequest) -> Policy:
         """Return the policy that answers a request.
@@ -42,7 +54,7 @@ class Routing:
         Raises:
             RequestError: the request names one that is unknown.
         """
-        name = self._default if request.policy is None else request.policy
+        name = self._route(request.user_id) if request.policy is None else request.policy
         policy = self.policies.get(name)
         if policy is None:
             raise RequestError(
@@ -52,3 +64,8 @@ class Routing:
                 user_id=request.user_id,
             )
         return policy
+
+    def _route(self, user_id: str) -> str:
+        if not self._ends:
+            return self._names[0]
+        return self._names[bisect_right(self._ends, hash_id(f"{self._seed}/routing/{user_id}") / 2**64)]

@@ -46,7 +46,9 @@ def run_scorer(settings: Settings, stop: threading.Event) -> None:
         StreamrecError: the broker refuses answers or offsets, or reading the catalogue failed.
     """
     policy_settings = make_policy_settings(settings)
-    answerer = Answerer(Routing(settings.policy, policy_settings), policy_settings, settings.seed)
+    answerer = Answerer(
+        Routing(settings.policy_weights, policy_settings, settings.seed), policy_settings, settings.seed
+    )
     with contextlib.ExitStack() as cleanup:
         admin = make_admin(settings)
         cleanup.callback(admin.close)

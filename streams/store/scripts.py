@@ -9,19 +9,25 @@ from schemas.errors import Fenced, GenerationChanged, OffsetMoved, RevisionConfl
 
 
 class Script:
-    """One Lua script and the SHA-1 Redis knows it by."""
+    """One Lua script and the SHA-1 Redis knows it by.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: of its file.
+        after: files whose text comes before it.
+    """
+
+    def __init__(self, name: str, after: Sequence[str] = ()) -> None:
         self.name = name
-        self.body = files("streams.store").joinpath("lua", f"{name}.lua").read_text()
+        texts = files("streams.store").joinpath("lua")
+        self.body = "".join(texts.joinpath(f"{part}.lua").read_text() for part in (*after, name))
         self.sha = sha1(self.body.encode()).hexdigest()  # noqa: S324 - Redis names scripts by SHA-1
 
 
 ASSIGN = Script("assign")
 READ = Script("read")
-COMMIT = Script("commit")
-FORGET = Script("forget")
-BREAKER = Script("breaker")
+COMMIT = Script("commit", after=("held", "changes"))
+FORGET = Script("forget", after=("held", "changes"))
+BREAKER = Script("breaker", after=("held",))
 STATISTICS = Script("statistics")
 LOOK = Script("look")
 FLIP = Script("flip")

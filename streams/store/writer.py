@@ -3,17 +3,18 @@
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from redis.asyncio import Redis
 
 from recommender.ledger.batch import EmbeddedItems, LedgerWrite, StoredLedger
 from recommender.ledger.layout import ENTRIES_AN_EVENT, TAIL_KEEP, TAIL_MAX, Records, header_dtype
-from schemas.errors import StateMismatch
+from schemas.errors import Refusal, RevisionConflict, StateMismatch, StoreUnavailable
 from streams.store.calls import as_unavailable, call_script_async
 from streams.store.generations import Generation, scale_line
-from streams.store.keys import ShardKeys, forgotten_field, item_field, statistics_bucket
+from streams.store.keys import STATISTICS_BUCKETS, ShardKeys, forgotten_field
+from streams.store.ledger_cache import LedgerCache
 from streams.store.scripts import ASSIGN, BREAKER, COMMIT, FORGET, IDLE, READ, SCAN, check_reply
 
 DELTA = np.dtype([("item", "<u8"), ("count", "<i4"), ("rating_sum", "<i8")])
@@ -27,7 +28,7 @@ DELTAS_KEPT = 1024
 WHOLE_BYTES = 2048
 """A shorter ledger is read and written whole, in an allocation of its size; to a longer one, events are appended."""
 
-_WHOLE = ord("W")
+_NOT_ASKED = "-"
 
 READ_BYTES = 4 * 1024 * 1024
 """Most bytes of ledgers that one call reads, and one commit writes, beyond the first ledger and the new events."""
@@ -68,6 +69,20 @@ class IdleLedger:
     is_loose: bool
 
 
+class Reading(NamedTuple):
+    """What a batch goes out from.
+
+    Attributes:
+        ledgers: of the first users, at least one, None for no ledger.
+        cuts: of those of them who were forgotten.
+        forgets: how many forget events the shard had applied, for the commit.
+    """
+
+    ledgers: list[StoredLedger | None]
+    cuts: dict[str, bytes]
+    forgets: bytes
+
+
 class StateWriter:
     """Calls the scripts; a lost reply is :class:`~schemas.errors.StoreUnavailable`, its outcome unknown.
 
@@ -77,14 +92,27 @@ class StateWriter:
         shards: number of shards of a state that no rebuild made.
         scale: the rating scale, fixed when the state is made, as text.
         builds: number of the generation to make beside the live one; None to write the live one.
+        cache_bytes: how much of the ledgers read or written last is kept here, so that they need no reading; the shards
+            have equal parts.
     """
 
-    def __init__(self, client: Redis, namespace: str, shards: int, scale: str, *, builds: int | None = None) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        namespace: str,
+        shards: int,
+        scale: str,
+        *,
+        builds: int | None = None,
+        cache_bytes: int = 0,
+    ) -> None:
         self._client = client
         self._namespace = namespace
         self._scale = scale
         self._shards = shards
         self._builds = builds
+        self._cache_bytes = cache_bytes
+        self._caches: dict[ShardKeys, LedgerCache] = {}
 
     async def generation(self) -> Generation:
         """Return the generation to write: the live one, number 1 for a state not made yet, or the one being built.
@@ -140,6 +168,8 @@ class StateWriter:
             next_offset, fence = check_reply(reply)
         except StateMismatch as error:
             raise StateMismatch(f"{error}, the settings say {scale}") from None
+        self._caches = {known: cache for known, cache in self._caches.items() if known.generation == keys.generation}
+        self._caches.setdefault(keys, LedgerCache(self._cache_bytes // generation.shards, WHOLE_BYTES))
         return Claim(keys, watermark, int(fence), owner), int(next_offset)
 
     async def accept_topic(self, shard: int, topic_id: str) -> None:
@@ -150,24 +180,46 @@ class StateWriter:
 
     async def read(
         self, claim: Claim, user_ids: Sequence[str], new_events: Sequence[int], items: EmbeddedItems
-    ) -> list[StoredLedger | None]:
-        """Return what is stored of the first users, at least one: as many as :data:`READ_BYTES` allow.
+    ) -> Reading:
+        """Return what a batch with so many new events a user goes out from, read now or kept from before.
 
-        Each is header and tail, or the whole value when that will be rewritten.
+        It is for the first users, at least one: as many as :data:`READ_BYTES` allow. A ledger is header and newest
+        events, or the whole value when that will be rewritten. Whether it is still so, the commit finds out.
 
         Raises:
             GenerationChanged: the generation was flipped.
             StoreUnavailable: no answer; reading again is safe.
         """
-        return (await self.read_with_cuts(claim, user_ids, new_events, items))[0]
+        cache = self._cache(claim)
+        while True:
+            ledgers, forgets = cache.find(user_ids, new_events, items), cache.forgets
+            missing = [i for i, ledger in enumerate(ledgers) if ledger is None]
+            if forgets is not None and not missing:
+                return Reading(ledgers, {}, forgets)
+            kept_bytes = sum(len(ledger.value) for ledger in ledgers if ledger is not None)
+            seen, read = await self._read_ledgers(
+                claim,
+                [user_ids[i] for i in missing],
+                [new_events[i] for i in missing],
+                items,
+                max(READ_BYTES - kept_bytes, 0),
+            )
+            cache.see_forgets(seen)
+            if forgets is None or forgets == seen:
+                break
+        # Not older than the ledgers: a forget event applied between the two is found by the commit.
+        cuts = await self.cuts(claim, [user_ids[i] for i in missing]) if seen else {}
+        for i, ledger in zip(missing, read, strict=False):
+            ledgers[i] = ledger
+            if user_ids[i] not in cuts:
+                cache.add(user_ids[i], ledger)
+        if len(read) < len(missing):
+            del ledgers[missing[len(read)] :]
+        return Reading(ledgers, cuts, seen)
 
-    async def read_with_cuts(
-        self, claim: Claim, user_ids: Sequence[str], new_events: Sequence[int], items: EmbeddedItems
-    ) -> tuple[list[StoredLedger | None], dict[str, bytes]]:
-        """Return what is stored of the first users, and the cuts of those who were forgotten; see :meth:`read`.
-
-        The cuts are not older than the ledgers: a forgetting between the two is found by the commit.
-        """
+    async def _read_ledgers(
+        self, claim: Claim, user_ids: Sequence[str], new_events: Sequence[int], items: EmbeddedItems, most_bytes: int
+    ) -> tuple[bytes, list[StoredLedger | None]]:
         keys = claim.keys
         reply = await call_script_async(
             self._client,
@@ -181,15 +233,12 @@ class StateWriter:
                 TAIL_MAX,
                 ENTRIES_AN_EVENT,
                 WHOLE_BYTES,
-                READ_BYTES,
+                most_bytes,
                 *new_events,
             ],
         )
-        has_forgotten, kinds, *values = check_reply(reply)
-        stored = [
-            StoredLedger(value, kind == _WHOLE) if value else None for kind, value in zip(kinds, values, strict=True)
-        ]
-        return stored, await self.cuts(claim, user_ids) if has_forgotten else {}
+        forgets, kinds, *values = check_reply(reply)
+        return forgets, list(map(_stored, kinds.split(b","), values)) if values else []
 
     async def cuts(self, claim: Claim, user_ids: Sequence[str]) -> dict[str, bytes]:
         """Return the cuts kept of those users who were forgotten.
@@ -241,7 +290,7 @@ class StateWriter:
             StoreUnavailable: no answer; it was written or not, see :meth:`watermark`.
         """
         keys = claim.keys
-        buckets, changes = _item_changes(deltas, 7)
+        buckets, packed = _packed(deltas)
         reply = await call_script_async(
             self._client,
             FORGET,
@@ -250,8 +299,8 @@ class StateWriter:
                 claim.watermark,
                 keys.sequence,
                 keys.deltas,
-                keys.ledger(user_id),
                 keys.forgotten,
+                keys.ledger(user_id),
                 *map(keys.statistics, buckets),
             ],
             [
@@ -262,16 +311,16 @@ class StateWriter:
                 new,
                 revision,
                 int(removes),
+                STATISTICS_BUCKETS,
+                DELTAS_KEPT,
+                packed,
                 forgotten_field(user_id),
                 stored_cuts,
                 cuts,
-                len(deltas),
-                DELTAS_KEPT,
-                _packed(deltas),
-                *changes,
             ],
         )
         check_reply(reply)
+        self._cache(claim).drop([user_id])
 
     async def redriven(self, claim: Claim, events: Collection[bytes]) -> set[bytes]:
         """Return which redriven events, named by the coordinates of their dead letters, were applied already.
@@ -293,6 +342,7 @@ class StateWriter:
         writes: Sequence[LedgerWrite] = (),
         deltas: Records | None = None,
         redriven: Sequence[bytes] = (),
+        forgets: bytes | None = None,
     ) -> None:
         """Write a batch and move the watermark from ``expected`` to ``new``, or nothing.
 
@@ -304,17 +354,45 @@ class StateWriter:
             writes: their changes.
             deltas: changes of item statistics, :data:`DELTA`.
             redriven: coordinates of the redriven events among those applied; none may have been applied before.
+            forgets: how many forget events the shard must have applied, as read; None when it does not matter.
 
         Raises:
             Fenced, OffsetMoved, GenerationChanged, RevisionConflict: nothing was written.
             StoreUnavailable: no answer; it was written or not, see :meth:`watermark`.
         """
+        cache = self._cache(claim)
+        try:
+            await self._commit(claim, expected, new, user_ids, writes, deltas, redriven, forgets)
+        except RevisionConflict as conflict:
+            if conflict.indexes:
+                cache.conflict(user_ids, writes, conflict.indexes)
+            else:
+                cache.clear()
+            raise
+        except StoreUnavailable:
+            cache.drop(user_ids)
+            raise
+        except Refusal:
+            cache.clear()
+            raise
+        cache.written(user_ids, writes)
+
+    async def _commit(
+        self,
+        claim: Claim,
+        expected: int,
+        new: int,
+        user_ids: Sequence[str],
+        writes: Sequence[LedgerWrite],
+        deltas: Records | None,
+        redriven: Sequence[bytes],
+        forgets: bytes | None,
+    ) -> None:
         keys = claim.keys
-        deltas = np.empty(0, DELTA) if deltas is None else deltas
-        buckets, changes = _item_changes(deltas, 5 + len(user_ids))
+        buckets, packed = _packed(np.empty(0, DELTA) if deltas is None else deltas)
         ledgers: list[Any] = []
         for write in writes:
-            ledgers += ("A" if write.is_append else "W", write.expected, write.head, write.tail)
+            ledgers += (write.expected, write.head, write.tail)
         reply = await call_script_async(
             self._client,
             COMMIT,
@@ -323,6 +401,7 @@ class StateWriter:
                 claim.watermark,
                 keys.sequence,
                 keys.deltas,
+                keys.forgotten,
                 *map(keys.ledger, user_ids),
                 *map(keys.statistics, buckets),
                 *([keys.redriven] if redriven else []),
@@ -334,11 +413,11 @@ class StateWriter:
                 expected,
                 new,
                 len(user_ids),
-                len(deltas),
+                _NOT_ASKED if forgets is None else forgets,
+                STATISTICS_BUCKETS,
                 DELTAS_KEPT,
-                _packed(deltas),
+                packed,
                 *ledgers,
-                *changes,
                 *redriven,
             ],
         )
@@ -417,24 +496,29 @@ class StateWriter:
         )
         check_reply(reply)
 
+    def _cache(self, claim: Claim) -> LedgerCache:
+        """Return what is kept of a shard; nothing of one that is not of the generation taken last."""
+        return self._caches.get(claim.keys) or LedgerCache(0, WHOLE_BYTES)
+
     async def _get(self, key: str) -> bytes | None:
         with as_unavailable():
             value: Any = await self._client.get(key)
         return None if value is None else bytes(value)
 
 
-def _packed(deltas: Records) -> bytes:
-    """Return changes of item statistics as the delta stream has them."""
-    return secrets.token_bytes(DELTA_TOKEN_BYTES) + deltas.tobytes()
+def _stored(kind: bytes, value: bytes) -> StoredLedger | None:
+    match kind:
+        case b"-":
+            return None
+        case b"W":
+            return StoredLedger(value, is_whole=True)
+        case _:
+            return StoredLedger(value, is_whole=False, tail=int(kind))
 
 
-def _item_changes(deltas: Records, first_key: int) -> tuple[list[int], list[Any]]:
-    """Return the buckets that changes of item statistics touch, and the changes as the scripts take them."""
-    buckets: dict[int, int] = {}
-    changes: list[Any] = []
-    for item, count, rating_sum in deltas.tolist():
-        bucket = statistics_bucket(item)
-        index = buckets.setdefault(bucket, first_key + len(buckets))
-        field = item_field(item)
-        changes += (index, field + b"c", count, field + b"s", rating_sum)
-    return list(buckets), changes
+def _packed(deltas: Records) -> tuple[list[int], bytes]:
+    """Return the buckets that changes of item statistics touch, and the changes, those of one bucket in a row."""
+    buckets = deltas["item"] % STATISTICS_BUCKETS
+    order = np.argsort(buckets, kind="stable")
+    touched = np.unique(buckets).tolist()
+    return touched, secrets.token_bytes(DELTA_TOKEN_BYTES) + deltas[order].tobytes()

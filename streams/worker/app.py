@@ -129,7 +129,13 @@ class Worker:
     def _wire(self, data_dir: str, client: Any, catalogue: LiveCatalogue) -> faust.App:
         settings = self._settings
         app = make_app(settings, data_dir)
-        writer = StateWriter(client, settings.namespace, settings.shards, settings.rating_scale)
+        writer = StateWriter(
+            client,
+            settings.namespace,
+            settings.shards,
+            settings.rating_scale,
+            cache_bytes=settings.ledger_cache_bytes,
+        )
         dead_letter_topic = settings.topic("ratings.dlq")
 
         async def send_letters(letters: Sequence[DeadLetter]) -> None:

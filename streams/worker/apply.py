@@ -84,6 +84,23 @@ class Applied:
     conflicts: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldedPart:
+    """As much of a shard's part as one script may carry, ready to be committed.
+
+    Attributes:
+        part: the events.
+        batch: what they do.
+        end: the watermark after them.
+        forgets: how many forget events the shard had applied when the ledgers were read.
+    """
+
+    part: ShardPart
+    batch: FoldedBatch
+    end: int
+    forgets: bytes
+
+
 class BatchApplier:
     """Applies batches under a session; a batch is applied once or the session ends.
 
@@ -175,7 +192,7 @@ class BatchApplier:
             if shard == home:
                 await self._forget_user(session, shard, forget)
             else:
-                await self._commit_folded(session, shard, end, None, None)
+                await self._commit(session, shard, end)
 
     async def _forget_user(self, session: Session, shard: int, forget: Forgetting) -> None:
         claim, expected, new = session.claims[shard], session.next_offsets[shard], forget.record.offset + 1
@@ -251,7 +268,7 @@ class BatchApplier:
             OffsetMoved, GenerationChanged: begin a new session.
         """
         for shard in range(session.shards):
-            await self._commit_folded(session, shard, max(position, session.next_offsets[shard]), None, None)
+            await self._commit(session, shard, max(position, session.next_offsets[shard]))
         session.position = max(position, session.position)
 
     async def _commit_part(
@@ -260,7 +277,7 @@ class BatchApplier:
         if end <= session.next_offsets[shard]:
             return PartOutcome()
         if part is None:
-            await self._commit_folded(session, shard, end, None, None)
+            await self._commit(session, shard, end)
             return PartOutcome()
         done, reached = await self._commit_piece(session, shard, end, part, items)
         while reached < end:
@@ -274,22 +291,22 @@ class BatchApplier:
     ) -> tuple[PartOutcome, int]:
         """Commit as much of a part as one script may carry; return the watermark after it too."""
         for conflicts in range(MAX_REVISION_TRIES):
-            fresh, folded, new = await self._read_and_fold(session, shard, end, part, items)
+            folded = await self._read_and_fold(session, shard, end, part, items)
             try:
-                await self._commit_folded(session, shard, new, fresh, folded)
+                await self._commit(session, shard, folded.end, folded)
             except RevisionConflict as conflict:
                 log.info("commit.conflicts", partition=session.partition, shard=shard, users=len(conflict.indexes))
                 await asyncio.sleep(random.uniform(0, 0.01) * 2**conflicts)  # noqa: S311 - jitter
                 continue
-            applied = fresh.events.records["item"][folded.applied]
-            repeats = int((part.events.offsets < new).sum()) - len(applied)
-            return PartOutcome(len(applied), repeats, self._count_unknown(applied), conflicts), new
+            applied = folded.part.events.records["item"][folded.batch.applied]
+            repeats = int((part.events.offsets < folded.end).sum()) - len(applied)
+            return PartOutcome(len(applied), repeats, self._count_unknown(applied), conflicts), folded.end
         raise OffsetMoved(f"ledgers of shard {shard} changed under {MAX_REVISION_TRIES} tries")
 
     async def _read_and_fold(
         self, session: Session, shard: int, end: int, part: ShardPart, items: EmbeddedItems
-    ) -> tuple[ShardPart, FoldedBatch, int]:
-        """Return as much of the part as one script may carry, its fold, and the watermark after it.
+    ) -> FoldedPart:
+        """Fold as much of the part as one script may carry.
 
         Redriven events that were applied before and events of forgotten users are left out.
         """
@@ -299,33 +316,36 @@ class BatchApplier:
                 if part.redriven:
                     part = part.without(await self._writer.redriven(claim, part.redriven.values()))
                 new_events = np.bincount(part.events.users, minlength=len(part.user_ids)).tolist()
-                stored, cuts = await self._writer.read_with_cuts(claim, part.user_ids, new_events, items)
-                kept = part.skip(cuts_here(cuts, session.topic_id, session.partition))
+                reading = await self._writer.read(claim, part.user_ids, new_events, items)
+                kept = part.skip(cuts_here(reading.cuts, session.topic_id, session.partition))
                 if kept is part:
                     break
                 part = kept
             except StoreUnavailable as error:
                 log.warning("store.unavailable", partition=session.partition, shard=shard, error=str(error))
                 await asyncio.sleep(STORE_RETRY_S)
+        stored = reading.ledgers
         if len(stored) < len(part.user_ids):
             part, end = part.before_user(len(stored))
         first_revs = np.frombuffer(secrets.token_bytes(4 * len(part.user_ids)), "<u4").astype(np.uint64)
         topic = hash_id(session.topic_id)
-        return part, fold_batch(part.events, stored, first_revs, topic, session.partition, items), end
+        batch = fold_batch(part.events, stored, first_revs, topic, session.partition, items)
+        return FoldedPart(part, batch, end, reading.forgets)
 
-    async def _commit_folded(
-        self, session: Session, shard: int, new: int, part: ShardPart | None, folded: FoldedBatch | None
-    ) -> None:
+    async def _commit(self, session: Session, shard: int, new: int, folded: FoldedPart | None = None) -> None:
         claim, expected = session.claims[shard], session.next_offsets[shard]
         while True:
             try:
-                if part is None or folded is None:
+                if folded is None:
                     await self._writer.commit(claim, expected, new)
                 else:
-                    user_ids = [part.user_ids[user] for user in folded.users]
-                    deltas = statistics_deltas(part.events, folded.applied)
+                    part, batch = folded.part, folded.batch
+                    user_ids = [part.user_ids[user] for user in batch.users]
+                    deltas = statistics_deltas(part.events, batch.applied)
                     redriven = list(part.redriven.values())
-                    await self._writer.commit(claim, expected, new, user_ids, folded.writes, deltas, redriven)
+                    await self._writer.commit(
+                        claim, expected, new, user_ids, batch.writes, deltas, redriven, folded.forgets
+                    )
             except StoreUnavailable as error:
                 log.warning("store.unavailable", partition=session.partition, shard=shard, error=str(error))
                 if not await self._was_committed(session, shard, new):

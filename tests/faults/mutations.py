@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha1
 
 from schemas.errors import GenerationChanged, OffsetMoved
 from streams.store.scripts import COMMIT
 from streams.worker.apply import BatchApplier
 from streams.worker.transport import PartitionLog, WorkerProducer
+from tests.streams.store.mutants import NO_HOLDER, NO_OFFSET, NO_REVISION, Change, without
 
 LATE_LETTER_S = 1.0
 
@@ -28,32 +28,21 @@ class Mutation:
     what: str
 
 
-def _cut_from_commit(*guards: tuple[str, str]) -> None:
-    for guard, instead in guards:
-        assert COMMIT.body.count(guard) == 1, f"commit.lua has no {guard!r}: bring tests/faults/mutations.py up to date"
-        COMMIT.body = COMMIT.body.replace(guard, instead)
-    COMMIT.sha = sha1(COMMIT.body.encode()).hexdigest()
+def _cut_from_commit(*changes: Change) -> None:
+    mutant = without(COMMIT, *changes)
+    COMMIT.body, COMMIT.sha = mutant.body, mutant.sha
 
 
 def drop_watermark_compare() -> None:
-    _cut_from_commit(("next_offset ~= ARGV[4] or ", ""))
+    _cut_from_commit(*NO_OFFSET)
 
 
 def drop_rev_compare() -> None:
-    _cut_from_commit(("if #conflicts > 1 then return conflicts end", ""))
+    _cut_from_commit(*NO_REVISION)
 
 
 def drop_fence() -> None:
-    _cut_from_commit(
-        (
-            (
-                "if tonumber(fence) > tonumber(ARGV[2]) or (fence == ARGV[2] and owner ~= ARGV[3]) "
-                "then return {'FENCED', fence} end"
-            ),
-            "",
-        ),
-        (" or fence ~= ARGV[2]", ""),
-    )
+    _cut_from_commit(*NO_HOLDER)
 
 
 def drop_session_check() -> None:

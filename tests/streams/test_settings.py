@@ -248,3 +248,30 @@ def test_table_of_fields_that_cannot_be_is_refused(write, text, word):
     write("streamrec.toml", text)
     with pytest.raises(ConfigurationError, match=word):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "weights"),
+    [
+        ('policy = "ucb"\n', {"ucb": 1.0}),
+        ('policy = "epsilon_greedy=9,ucb=1"\n', {"epsilon_greedy": 0.9, "ucb": 0.1}),
+        ("policy = {epsilon_greedy = 0.9, ucb = 0.1}\n", {"epsilon_greedy": 0.9, "ucb": 0.1}),
+        ("[policy]\nepsilon_greedy = 3\nucb = 1\n", {"epsilon_greedy": 0.75, "ucb": 0.25}),
+    ],
+)
+def test_policy_is_a_name_or_weights_as_text_or_table(write, text, weights):
+    write("streamrec.toml", text)
+    assert load_settings().policy_weights == weights
+
+
+def test_policy_weights_in_the_environment_may_be_json(monkeypatch):
+    monkeypatch.setenv("STREAMREC_POLICY", '{"epsilon_greedy": 0.9, "ucb": 0.1}')
+    assert load_settings().policy_weights == {"epsilon_greedy": 0.9, "ucb": 0.1}
+
+
+@pytest.mark.parametrize(
+    "policy", ["greedy=0", "greedy=-1,ucb=2", "greedy=x", "greedy=inf", "greedy=1,greedy=1", "a,b", "{"]
+)
+def test_policy_weights_that_cannot_be_are_refused(policy):
+    with pytest.raises(ConfigurationError, match="policy must be a name"):
+        load_settings(policy=policy)

@@ -130,3 +130,50 @@ def test_no_scorer_is_said_after_the_time_given(run, topics):
     outcome = run("recommend", "u", "--timeout-s", "0.2", settings=topics)
     assert outcome.code == 1
     assert "streamrec scorer" in outcome.err
+
+
+ARITHMETIC = DETAIL | {"score": 2.125, "relevance": 4.25, "novelty": 0.5, "bonus": 0.0}
+ARITHMETIC["ratings"] = [one | {"count": 1} for one in DETAIL["ratings"]]
+
+
+@pytest.mark.integration
+def test_explain_asks_for_the_one_item_and_shows_its_arithmetic(run, topics, asked):
+    def answer_one(request):
+        asked.append(request)
+        draws = {"seed": 7, "epsilon": 0.1, "coins": [0.25]}
+        answer = Recommendation(
+            request_id=request.request_id,
+            user_id=request.user_id,
+            policy="epsilon_greedy",
+            items=[slot(relevance=4.25, novelty=0.5, bonus=0.0)],
+            explanation={"items": [ARITHMETIC], "draws": draws},
+            state=StateView(t=12),
+        )
+        return [encode(answer)]
+
+    publish_items(topics, [Item(item_id="a", title="Heat", year=1995), Item(item_id="y", title="Ronin")])
+    with answering(topics, answer_one):
+        outcome = run("explain", "u", "a", "--policy", "epsilon_greedy", settings=topics)
+    assert outcome.code == 0, outcome.err
+    (request,) = asked
+    assert (request.candidates, request.exclude_seen, request.explain, request.k) == (("a",), False, True, 1)
+    assert "Heat (a, 1995) for u" in outcome.out
+    shown = [line.split("│")[2:4] for line in outcome.out.splitlines() if line.count("│") == 5]
+    assert [[cell.strip() for cell in row] for row in shown] == [
+        ["prior", "4.0"],
+        ["personal", "0.25"],
+        ["relevance", "4.25"],
+        ["novelty", "0.5"],
+        ["bonus", "0.0"],
+        ["score", "2.125"],
+    ]
+    assert any("Ronin" in line and "+0.3000" in line for line in outcome.out.splitlines())
+    assert "epsilon 0.1, coin 0.2500" in outcome.out
+
+
+@pytest.mark.integration
+def test_explain_names_an_item_that_the_catalogue_does_not_have(run, topics):
+    with answering(topics, lambda asked: [encode(Recommendation(request_id=asked.request_id, user_id="u"))]):
+        outcome = run("explain", "u", "nothing", settings=topics)
+    assert outcome.code == 1
+    assert outcome.err == "error: item must be one of the catalogue, got 'nothing'\n"

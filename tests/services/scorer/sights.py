@@ -55,7 +55,7 @@ def make_sight(ledgers, catalogue=None, statistics=None, **said):
 
 def make_answerer(default="greedy", seed=7, **parameters):
     settings = PolicySettings(**parameters)
-    return Answerer(Routing(default, settings), settings, seed)
+    return Answerer(Routing({default: 1.0}, settings, seed), settings, seed)
 
 
 def ask(user_id="u", **said):

@@ -94,7 +94,7 @@ class Stage:
                     await writer.commit(claim, marks[shard], cut.end)
                 else:
                     counts = [int((part.events.users == i).sum()) for i in range(len(part.user_ids))]
-                    stored = await writer.read(claim, part.user_ids, counts, embedded)
+                    stored = (await writer.read(claim, part.user_ids, counts, embedded)).ledgers
                     revs = np.arange(1, len(stored) + 1, dtype=np.uint64)
                     folded = fold_batch(
                         part.events, stored, revs, topic_hash(self.ratings.topic_id), partition, embedded

@@ -67,7 +67,7 @@ async def rate_once_in_each_shard(settings):
     writer = StateWriter(client, settings.namespace, 2, settings.rating_scale)
     for shard, user in ((0, "u1"), (1, "u2")):
         claim, start = await writer.assign(shard, "T", 0, "me", 0)
-        stored = await writer.read(claim, [user], [1], NO_ITEMS)
+        stored = (await writer.read(claim, [user], [1], NO_ITEMS)).ledgers
         events = EventBatch(np.zeros(1, np.int64), np.array([(ITEM, 30000, 0)], EVENT), np.zeros(1, np.uint64))
         folded = fold_batch(events, stored, np.ones(1, np.uint64), 1, 0, NO_ITEMS)
         await writer.commit(claim, start, 1, [user], folded.writes, np.array([(ITEM, 1, 30000)], DELTA))

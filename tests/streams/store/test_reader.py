@@ -40,7 +40,7 @@ class State:
             client = make_async_client(self.settings)
             writer = StateWriter(client, self.settings.namespace, self.shards, "scale", builds=self.builds)
             claim, start = await writer.assign(shard, TOPIC, 0, "me", 0)
-            stored = await writer.read(claim, [user], [1], NO_ITEMS)
+            stored = (await writer.read(claim, [user], [1], NO_ITEMS)).ledgers
             events = EventBatch(
                 np.zeros(1, np.int64), np.array([(item, rating, 0)], EVENT), np.array([offset or start], np.uint64)
             )

@@ -24,6 +24,8 @@ from tests.streams.worker.memory import MemoryLog, MemoryRecord
 
 TOPIC_ID = "T"
 SCRIPTS: tuple[Script, ...] = (ASSIGN, READ, COMMIT, FORGET, BREAKER)
+CACHE_BYTES = (1_000_000, 2_000, 0)
+"""What workers keep of the ledgers they read: all, some, nothing."""
 GUARDED = ("commit", "forget", "breaker")
 SPINS = 12
 """Passes of the event loop without a new call after which every worker is taken to stand at the door."""
@@ -124,6 +126,7 @@ class Worker:
             stage.namespace,
             stage.shards,
             "scale",
+            cache_bytes=CACHE_BYTES[number % len(CACHE_BYTES)],
         )
         self._applier = BatchApplier(self._writer, RatingDecoder(0.5, 5), self._send, lambda: stage.items, len)
 

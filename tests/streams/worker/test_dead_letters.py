@@ -15,11 +15,12 @@ from schemas.errors import BreakerOpen, Fenced, StoreUnavailable
 from streams.store import writer as writer_module
 from streams.store.clients import make_async_client
 from streams.store.keys import ShardKeys
-from streams.store.scripts import Script
+from streams.store.scripts import BREAKER, COMMIT
 from streams.store.writer import StateWriter
 from streams.worker import apply as apply_module
 from streams.worker.apply import BatchApplier
 from streams.worker.claim import Claimer
+from tests.streams.store.mutants import NO_HOLDER, without
 from tests.streams.worker.memory import MemoryLog, MemoryRecord, rating
 
 pytestmark = pytest.mark.integration
@@ -203,12 +204,7 @@ def test_worker_that_was_fenced_does_not_open_the_breaker_of_the_one_that_holds_
 
 
 def test_without_the_fence_a_zombie_would_halt_the_others(bench, monkeypatch):
-    script = Script("breaker")
-    fence = "return {'FENCED', fence}"
-    assert fence in script.body
-    script.body = script.body.replace(fence, "").replace("if fence ~= ARGV[2]", "if false")
-    script.sha = "0" * 40
-    monkeypatch.setattr(writer_module, "BREAKER", script)
+    monkeypatch.setattr(writer_module, "BREAKER", without(BREAKER, *NO_HOLDER))
     with pytest.raises(BreakerOpen):
         asyncio.run(zombie_opens_the_breaker(bench))
 
@@ -286,22 +282,13 @@ def test_event_redriven_into_two_partitions_at_once_is_applied_once(bench):
 
 
 def test_without_the_check_in_the_script_it_would_be_applied_twice(bench, monkeypatch):
-    script = Script("commit")
     check = "if redis.call('SISMEMBER', KEYS[#KEYS], ARGV[i]) == 1 then return {'REV'} end"
-    assert check in script.body
-    script.body = script.body.replace(check, "")
-    script.sha = "0" * 40
-    monkeypatch.setattr(writer_module, "COMMIT", script)
+    monkeypatch.setattr(writer_module, "COMMIT", without(COMMIT, (check, "")))
     assert asyncio.run(redriven_in_two_partitions(bench)) == 2
 
 
 def test_without_the_mark_a_repeated_redrive_would_be_applied_twice(bench, monkeypatch):
-    script = Script("commit")
-    mark = "redis.call('SADD', KEYS[#KEYS], ARGV[i])"
-    assert mark in script.body
-    script.body = script.body.replace(mark, "")
-    script.sha = "0" * 40
-    monkeypatch.setattr(writer_module, "COMMIT", script)
+    monkeypatch.setattr(writer_module, "COMMIT", without(COMMIT, ("redis.call('SADD', KEYS[#KEYS], ARGV[i])", "")))
 
     async def scenario():
         log = log_of(redriven(0))

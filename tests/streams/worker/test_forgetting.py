@@ -19,9 +19,9 @@ from services.admin.digest import state_digest
 from services.lab.digest import expected_digest
 from streams.store import writer as writer_module
 from streams.store.clients import make_async_client, make_client
-from streams.store.keys import ShardKeys, item_field, statistics_bucket
+from streams.store.keys import ShardKeys, forgotten_field, item_field, statistics_bucket
 from streams.store.reader import StateReader
-from streams.store.scripts import Script
+from streams.store.scripts import COMMIT, FORGET
 from streams.store.statistics import StatisticsFollower
 from streams.store.writer import DELTA, StateWriter
 from streams.worker import apply as apply_module
@@ -29,6 +29,7 @@ from streams.worker.apply import BatchApplier
 from streams.worker.batches import BadRecord
 from streams.worker.claim import Claimer
 from streams.worker.forgetting import Forgetting, plan_forget, take_forgets
+from tests.streams.store.mutants import NO_FENCE, NO_FORGETS, NO_GENERATION, NO_OFFSET, NO_OWNER, without
 from tests.streams.worker.memory import MemoryLog, MemoryRecord, rating
 
 pytestmark = pytest.mark.integration
@@ -214,15 +215,15 @@ def test_user_nothing_is_known_of_can_be_forgotten_and_what_is_kept_does_not_nam
 
     keys, kept = asyncio.run(scenario())
     assert not any(b"secret" in key for key in keys)
-    assert [len(field) for field in kept] == [32]
-    assert list(kept.values()) == [b'{"T":{"0":1}}']
+    assert {len(field): value for field, value in kept.items()} == {32: b'{"T":{"0":1}}', 0: b"1"}
 
 
 def test_topic_made_again_starts_without_cuts(bench):
     async def scenario():
         async with bench() as seen:
             await seen.apply(log_of(forget(5, p0=5)))
-            (stored,) = (await seen.client.hgetall(ShardKeys(seen.settings.namespace, 0).forgotten)).values()
+            kept = await seen.client.hgetall(ShardKeys(seen.settings.namespace, 0).forgotten)
+            stored = kept[forgotten_field("u")]
             return apply_module.cuts_here({"u": stored}, "T", 0), apply_module.cuts_here({"u": stored}, "other", 0)
 
     assert asyncio.run(scenario()) == ({"u": 6}, {"u": 0})
@@ -351,33 +352,17 @@ async def flipped_in_between(seen):
     return await seen.t() == 1
 
 
+NO_REVISION = (("redis.call('GETRANGE', KEYS[6], 0, 15) ~= ARGV[6]", "false"),)
+NO_CUTS = (("(redis.call('HGET', KEYS[5], ARGV[11]) or '') ~= ARGV[12]", "false"),)
+
 GUARDS = {
-    "OFFSET": (
-        sent_twice,
-        OffsetMoved,
-        (
-            "if next_offset ~= ARGV[4] or fence ~= ARGV[2] then",
-            "redis.call('GETRANGE', KEYS[5], 0, 15) ~= ARGV[6]",
-            "(redis.call('HGET', KEYS[6], ARGV[8]) or '') ~= ARGV[9]",
-        ),
-    ),
-    "FENCE": (zombie, Fenced, ("if tonumber(fence) > tonumber(ARGV[2]) or", "or fence ~= ARGV[2] then")),
-    "OWNER": (owner_of_a_fence_given_twice, Fenced, ("(fence == ARGV[2] and owner ~= ARGV[3])",)),
-    "REV": (rated_in_between, RevisionConflict, ("redis.call('GETRANGE', KEYS[5], 0, 15) ~= ARGV[6]",)),
-    "CUTS": (cut_in_between, RevisionConflict, ("(redis.call('HGET', KEYS[6], ARGV[8]) or '') ~= ARGV[9]",)),
-    "GEN": (flipped_in_between, GenerationChanged, ("redis.call('GET', KEYS[1]) ~= ARGV[1]",)),
+    "OFFSET": (sent_twice, OffsetMoved, (*NO_OFFSET, *NO_REVISION, *NO_CUTS)),
+    "FENCE": (zombie, Fenced, NO_FENCE),
+    "OWNER": (owner_of_a_fence_given_twice, Fenced, NO_OWNER),
+    "REV": (rated_in_between, RevisionConflict, NO_REVISION),
+    "CUTS": (cut_in_between, RevisionConflict, NO_CUTS),
+    "GEN": (flipped_in_between, GenerationChanged, NO_GENERATION),
 }
-
-
-def without(lines):
-    mutant = Script("forget")
-    for line in lines:
-        assert line in mutant.body
-        ending = " or" if line.endswith(" or") else " then" if line.endswith(" then") else ""
-        begin = "if " if line.startswith("if ") else "or " if line.startswith("or ") else ""
-        mutant.body = mutant.body.replace(line, f"{begin}false{ending}")
-    mutant.sha = "0" * 40
-    return mutant
 
 
 @pytest.mark.parametrize("guard", GUARDS)
@@ -394,14 +379,44 @@ def test_each_guard_refuses_what_would_corrupt_state(guard, bench):
 
 @pytest.mark.parametrize("guard", GUARDS)
 def test_without_a_guard_the_state_goes_wrong(guard, bench):
-    scenario, _, lines = GUARDS[guard]
+    scenario, _, changes = GUARDS[guard]
 
     async def run():
         async with bench() as seen:
             return await scenario(seen)
 
-    with patch.object(writer_module, "FORGET", without(lines)):
+    with patch.object(writer_module, "FORGET", without(FORGET, *changes)):
         assert asyncio.run(run()) is False
+
+
+async def forgotten_while_another_partition_stands_at_the_door(bench):
+    """Partition 1 has read that there is no such user when partition 0 has the user forgotten, who then rates anew."""
+    async with bench() as seen:
+        read, early = seen.writer.read, log_of(forget(0, p0=0, p1=1))
+
+        async def read_then_forget(*arguments):
+            reading = await read(*arguments)
+            seen.writer.read = read
+            await seen.apply(early)
+            return reading
+
+        seen.writer.read = read_then_forget
+        late = log_of(rating(0, item="b"), partition=1)
+        await seen.apply(late)
+        early.add(rating(1))
+        await seen.apply(early)
+        late.add(forget(1, p0=0, p1=1))
+        await seen.apply(late)
+        return await seen.t()
+
+
+def test_user_forgotten_after_a_batch_of_another_partition_was_read_stays_forgotten(bench):
+    assert asyncio.run(forgotten_while_another_partition_stands_at_the_door(bench)) == 1
+
+
+def test_without_the_number_of_forget_events_what_was_forgotten_comes_back(bench, monkeypatch):
+    monkeypatch.setattr(writer_module, "COMMIT", without(COMMIT, *NO_FORGETS))
+    assert asyncio.run(forgotten_while_another_partition_stands_at_the_door(bench)) == 2
 
 
 # Mutations of the plan: each rule taken out, and the scenario that needs it.

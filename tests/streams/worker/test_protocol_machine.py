@@ -2,7 +2,6 @@
 
 import os
 from functools import partial
-from hashlib import sha1
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +15,7 @@ from streams.worker import apply as apply_module
 from streams.worker import claim as claim_module
 from streams.worker import runner as runner_module
 from streams.worker.batches import cut_events
+from tests.streams.store.mutants import NO_FENCE, NO_OFFSET, NO_OWNER, NO_REVISION, without
 from tests.streams.worker.protocol_machine import CommitProtocol
 from tests.streams.worker.protocol_model import Said
 
@@ -58,23 +58,15 @@ def test_nothing_is_lost_or_doubled_whatever_happens_between_any_two_steps(machi
     run_state_machine_as_test(machine, settings=SEARCH)
 
 
-def cut_from(script, *guards):
-    """Take pieces out of a script, for this process."""
+def cut_from(script, *changes):
+    """Exchange pieces of a script, for this process."""
 
     def mutate(monkeypatch):
-        body = script.body
-        for guard, instead in guards:
-            assert body.count(guard) == 1, f"{script.name}.lua has no {guard!r}: bring this test up to date"
-            body = body.replace(guard, instead)
-        monkeypatch.setattr(script, "body", body)
-        monkeypatch.setattr(script, "sha", sha1(body.encode()).hexdigest())
+        mutant = without(script, *changes)
+        monkeypatch.setattr(script, "body", mutant.body)
+        monkeypatch.setattr(script, "sha", mutant.sha)
 
     return mutate
-
-
-NO_WATERMARK = ("next_offset ~= ARGV[4] or ", "")
-NO_FENCE = (("tonumber(fence) > tonumber(ARGV[2]) or ", ""), (" or fence ~= ARGV[2]", ""))
-NO_OWNER = (" or (fence == ARGV[2] and owner ~= ARGV[3])", "")
 
 
 def read_expected_offset_again(monkeypatch):
@@ -94,16 +86,16 @@ def take_events_below_the_watermark(monkeypatch):
 
 
 MUTATIONS = {
-    "the watermark compare": cut_from(COMMIT, NO_WATERMARK),
+    "the watermark compare": cut_from(COMMIT, *NO_OFFSET),
     "the fence check": cut_from(COMMIT, *NO_FENCE),
-    "the owner check": cut_from(COMMIT, NO_OWNER),
-    "the revision compare": cut_from(COMMIT, ("if #conflicts > 1 then return conflicts end", "")),
+    "the owner check": cut_from(COMMIT, *NO_OWNER),
+    "the revision compare": cut_from(COMMIT, *NO_REVISION),
     "the redrive check": cut_from(
         COMMIT, ("if redis.call('SISMEMBER', KEYS[#KEYS], ARGV[i]) == 1 then return {'REV'} end", "")
     ),
-    "the watermark compare of forget": cut_from(FORGET, NO_WATERMARK),
+    "the watermark compare of forget": cut_from(FORGET, *NO_OFFSET),
     "the fence check of forget": cut_from(FORGET, *NO_FENCE),
-    "the owner check of forget": cut_from(FORGET, NO_OWNER),
+    "the owner check of forget": cut_from(FORGET, *NO_OWNER),
     "the expected offset of the session": read_expected_offset_again,
     "the shard's watermark under a session's start": take_events_below_the_watermark,
 }

@@ -47,8 +47,8 @@ def _short_pauses(monkeypatch):
     monkeypatch.setattr(runner_module, "RETRY_S", 0.001)
 
 
-@pytest.fixture
-def bench(store, make_settings):
+@pytest.fixture(params=[0, 1_000_000], ids=["reads each time", "keeps ledgers"])
+def bench(store, make_settings, request):
     """A maker of workers on one store; what they did is seen through its fields."""
     settings = make_settings(redis_url=store.url)
 
@@ -56,7 +56,7 @@ def bench(store, make_settings):
     async def make(shards=1, topic_id="T1", scale="scale", max_age_s=0, **claimer):
         client = make_async_client(settings)
         seen = SimpleNamespace(client=client, letters=[], failures=[], batches=[], moves=[], send=None)
-        writer = StateWriter(client, settings.namespace, shards, scale)
+        writer = StateWriter(client, settings.namespace, shards, scale, cache_bytes=request.param)
 
         async def send(letters):
             if seen.send is not None:
@@ -369,13 +369,13 @@ def test_fenced_three_times_ends_the_worker_and_never_before(bench):
         log = MemoryLog()
         log.add(rating(0))
         async with bench() as seen, bench() as other:
-            original = seen.writer.read_with_cuts
+            original = seen.writer.read
 
             async def read(*arguments):
                 await other.writer.assign(0, "T1", 0, "other", None)
                 return await original(*arguments)
 
-            with patch.object(seen.writer, "read_with_cuts", read):
+            with patch.object(seen.writer, "read", read):
                 for _ in range(3):
                     await run_until(seen, log, lambda: False)
             return log.rejoins, seen.failures, await counts(seen)
@@ -707,7 +707,7 @@ def test_user_in_two_partitions_is_counted_exactly(bench):
         for log in logs:
             log.add(*(rating(n, user=f"u{n % 3}") for n in range(30)))
         async with bench() as seen:
-            original, met = seen.writer.read_with_cuts, asyncio.Barrier(2)
+            original, met = seen.writer.read, asyncio.Barrier(2)
             waiting = {0, 1}
 
             async def read_together_once(claim, *arguments):
@@ -718,7 +718,7 @@ def test_user_in_two_partitions_is_counted_exactly(bench):
                     await met.wait()
                 return stored
 
-            with patch.object(seen.writer, "read_with_cuts", read_together_once):
+            with patch.object(seen.writer, "read", read_together_once):
                 tasks = [asyncio.create_task(seen.runner.run(log)) for log in logs]
                 await until(lambda: all(log.applied == 30 for log in logs))
             for task in tasks:
