@@ -59,7 +59,7 @@ def decode_request(value: bytes | None) -> RecommendationRequest:
 
 
 def _is_plain(request: RecommendationRequest) -> bool:
-    """Return whether every field is as the contract has it; what is not, or is seldom there, says False."""
+    """Return whether every field is as the contract has it."""
     epsilon, min_t, ts_ms, position = request.epsilon, request.min_t, request.ts_ms, request.min_position
     return (
         request.v == VERSION
@@ -73,7 +73,6 @@ def _is_plain(request: RecommendationRequest) -> bool:
         and (position is None or _is_position(position))
         and (not request.candidates or _are_ids(request.candidates))
         and (not request.exclude or _are_ids(request.exclude))
-        and not request.filters.attributes
     )
 
 

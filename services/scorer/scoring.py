@@ -189,6 +189,7 @@ class Scorer:
         if self._is_store_away:
             log.info("store.back")
         self._is_store_away = False
+        self._answerer.prepare(sight)
         for first in range(0, len(live), SENT_TOGETHER):
             answered = []
             for question in live[first : first + SENT_TOGETHER]:

@@ -72,6 +72,19 @@ class TestAnswering:
         assert bench.codes() == {"r1": "ok", "bad": "internal", "r2": "ok"}
         assert "ZeroDivisionError: a fault" in bench.answers[1].error.message
 
+    def test_a_fault_in_what_a_batch_shares_is_internal_for_each_and_the_next_batch_is_served(self, bench, monkeypatch):
+        def fail(*_):
+            raise ZeroDivisionError("a fault")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("services.scorer.answer.build_profiles", fail)
+            for name in ("r1", "r2"):
+                bench.ask(name)
+            bench.scorer.step()
+        bench.ask("next")
+        bench.scorer.step()
+        assert bench.codes() == {"r1": "internal", "r2": "internal", "next": "ok"}
+
     def test_an_unreadable_ledger_is_internal_for_its_user_only(self, bench):
         bench.states.unreadable = {"v": "ledger version must be 1.1, got 9.9"}
         bench.ask("r1", "u")
