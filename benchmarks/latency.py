@@ -136,7 +136,7 @@ class Side:
         listening = [servers, self._answers.name, str(requests), str(came), *(str(ends[own]) for own in sorted(ends))]
         with ExitStack() as stack:
             generator, listener = (
-                stack.enter_context(self._servers.child(f"{name}-{module[0]}", _argv(*module), self._settings))
+                stack.enter_context(self._servers.child(f"{name}-{module[0]}", argv(*module), self._settings))
                 for module in (
                     ("ingest_sides.open_loop", sending),
                     ("latency_sides.answers", listening),
@@ -199,7 +199,8 @@ def _match(due: np.ndarray, came: Path) -> tuple[np.ndarray, int, Counter[str]]:
     return arrived, repeats, errors
 
 
-def _argv(module: str, arguments: Sequence[str] = ()) -> list[str]:
+def argv(module: str, arguments: Sequence[str] = ()) -> list[str]:
+    """Return the command that runs a module of the benchmarks."""
     return [sys.executable, "-m", f"benchmarks.{module}", *arguments]
 
 
@@ -220,8 +221,8 @@ def sides(servers: Servers, size: str) -> Iterator[list[Side]]:
     with open_admin(plain) as admin:
         create_topics(admin, plain)
     with (
-        servers.child(f"ours-{size}", _argv("latency_sides.watched_scorer"), ours) as scorer,
-        servers.child(f"plain-{size}", _argv("latency_sides.plain_scorer"), plain, grace_s=0.0) as other,
+        servers.child(f"ours-{size}", argv("latency_sides.watched_scorer"), ours) as scorer,
+        servers.child(f"plain-{size}", argv("latency_sides.plain_scorer"), plain, grace_s=0.0) as other,
     ):
         scorer.wait_for_event("scorer.ready", RUN_TIMEOUT_S)
         other.wait_for_event("side.ready", RUN_TIMEOUT_S)
