@@ -53,6 +53,16 @@ class Sight:
         """The users as the policies see them, all read at once."""
         return read_profiles(self.state.ledgers, self.catalogue)
 
+    @cached_property
+    def statistics_shown(self) -> dict[str, int]:
+        """``statistics_to`` as answers carry it."""
+        return _shown(self.statistics_to)
+
+    @cached_property
+    def applied_shown(self) -> dict[int, dict[str, int]]:
+        """The watermarks of each shard as answers carry them."""
+        return {shard: _shown(view.watermarks) for shard, view in self.state.shards.items()}
+
 
 class Answerer:
     """Answers requests; which others are in the batch makes no difference.
@@ -181,7 +191,11 @@ def view_state(user_id: str, sight: Sight) -> StateView:
         t=0 if ledger is None else ledger.t,
         partition=last.partition if last is not None and is_of_this_log else None,
         offset=last.offset if last is not None and is_of_this_log else None,
-        applied_to={str(partition): offset for partition, offset in shard.watermarks.items()},
-        statistics_to={str(partition): offset for partition, offset in sight.statistics_to.items()},
+        applied_to=sight.applied_shown[sight.state.shard_of[user_id]],
+        statistics_to=sight.statistics_shown,
         watermark_age_ms=shard.age_ms,
     )
+
+
+def _shown(offsets: Mapping[int, int]) -> dict[str, int]:
+    return {str(partition): offset for partition, offset in offsets.items()}

@@ -28,8 +28,8 @@ STORE_RETRY_S = 0.05
 LINGER_S = 0.002
 LOADED_BATCH = 16
 """A batch of this many means load: the next one lingers for more. Below it nothing waits."""
-SENT_TOGETHER = 32
-"""Answers sent in one go share the producer's requests; each send wakes its thread."""
+SEND_EVERY_S = 0.01
+"""Answers of one batch are kept for so long: sent together they share the producer's requests, of which each costs."""
 MAX_UNACKNOWLEDGED = 4096
 
 
@@ -91,8 +91,9 @@ class Scorer:
         questions = self._backlog + self._take_due() + self._read(records)
         self._backlog = []
         self._last_batch = len(questions)
-        for first in range(0, len(questions), MAX_BATCH):
-            self._answer_batch(questions[first : first + MAX_BATCH])
+        live = self._refuse_expired(questions)
+        for first in range(0, len(live), MAX_BATCH):
+            self._answer_batch(live[first : first + MAX_BATCH])
         self._settle()
         metrics.WAITING.set(len(self._waiting) + len(self._backlog))
 
@@ -172,7 +173,7 @@ class Scorer:
         return questions
 
     def _answer_batch(self, questions: Sequence[Question]) -> None:
-        live = [question for question in questions if not self._refuse_expired(question)]
+        live = self._refuse_expired(questions)
         if not live:
             return
         metrics.BATCH_REQUESTS.observe(len(live))
@@ -190,25 +191,30 @@ class Scorer:
             log.info("store.back")
         self._is_store_away = False
         self._answerer.prepare(sight)
-        for first in range(0, len(live), SENT_TOGETHER):
-            answered = []
-            for question in live[first : first + SENT_TOGETHER]:
-                question.fault = ""
-                answer = self._answer_one(question, sight)
-                if answer is not None:
-                    answered.append((question.place, answer))
-            for place, answer in answered:
-                self._send(place, answer)
+        answered: list[tuple[Place, Recommendation]] = []
+        sent_s = time.perf_counter()
+        for question in live:
+            question.fault = ""
+            answer = self._answer_one(question, sight)
+            if answer is not None:
+                answered.append((question.place, answer))
+            if time.perf_counter() - sent_s > SEND_EVERY_S:
+                self._send_all(answered)
+                answered, sent_s = [], time.perf_counter()
+        self._send_all(answered)
 
-    def _refuse_expired(self, question: Question) -> bool:
-        """Answer a question that expired before its state was looked at; return whether it did."""
-        if not question.is_expired(self._now_ms()) or (question.has_waited and not question.fault):
-            return False
-        code = "internal" if question.fault else "deadline_exceeded"
-        message = question.fault or f"deadline_ms of {question.request.deadline_ms} has passed"
-        request = question.request
-        self._send(question.place, self._answerer.refuse(request.request_id, request.user_id, code, message))
-        return True
+    def _refuse_expired(self, questions: Sequence[Question]) -> list[Question]:
+        """Answer the questions that expired before their state was looked at, and return the others."""
+        live, now_ms = [], self._now_ms()
+        for question in questions:
+            if not question.is_expired(now_ms) or (question.has_waited and not question.fault):
+                live.append(question)
+                continue
+            request = question.request
+            code = "internal" if question.fault else "deadline_exceeded"
+            message = question.fault or f"deadline_ms of {request.deadline_ms} has passed"
+            self._send(question.place, self._answerer.refuse(request.request_id, request.user_id, code, message))
+        return live
 
     def _answer_one(self, question: Question, sight: Sight) -> Recommendation | None:
         request, started_s = question.request, time.perf_counter()
@@ -252,6 +258,10 @@ class Scorer:
             self._waiting.add(question)
             return None
         return self._answerer.refuse(request.request_id, request.user_id, code, message, sight)
+
+    def _send_all(self, answered: Iterable[tuple[Place, Recommendation]]) -> None:
+        for place, answer in answered:
+            self._send(place, answer)
 
     def _send(self, place: Place, answer: Recommendation) -> None:
         answer.ts_ms = int(self._now_ms())

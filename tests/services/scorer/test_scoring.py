@@ -446,6 +446,44 @@ def test_under_load_the_next_batch_lingers_for_more(bench, monkeypatch):
     assert len(bench.answers) == 20 + 256
 
 
+@pytest.mark.parametrize(("send_every_s", "sent_before"), [(0.0, [0, 1, 2]), (3600.0, [0, 0, 0])])
+def test_answers_of_a_long_batch_go_out_as_they_come(bench, monkeypatch, send_every_s, sent_before):
+    monkeypatch.setattr(services.scorer.scoring, "SEND_EVERY_S", send_every_s)
+    answer, seen = bench.scorer._answerer.answer, []
+
+    def note(request, sight):
+        seen.append(len(bench.producer.sent))
+        return answer(request, sight)
+
+    monkeypatch.setattr(bench.scorer._answerer, "answer", note)
+    for number in range(3):
+        bench.ask(f"r{number}")
+    bench.scorer.step()
+    assert seen == sent_before
+    assert [answer.request_id for answer in bench.answers] == ["r0", "r1", "r2"]
+
+
+def test_under_overload_what_expired_is_answered_before_anything_is_scored_and_counted(bench):
+    def count():
+        return REGISTRY.get_sample_value("streamrec_answers_total", {"code": "deadline_exceeded"}) or 0.0
+
+    for number in range(300):
+        bench.ask(f"waits{number}", ts_ms=0, deadline_ms=10_000, min_t=1)
+    bench.scorer.step()
+    bench.scorer.step()
+    before = count()
+    for number in range(10):
+        bench.ask(f"live{number}", ts_ms=1000, deadline_ms=10_000)
+        bench.ask(f"late{number}", ts_ms=0, deadline_ms=100)
+    bench.states.ledgers["u"] = make_ledger(("a", 4))
+    bench.states.watermark = 1
+    bench.now_ms = 1000.0
+    bench.look_again()
+    assert [answer.request_id for answer in bench.answers[:10]] == [f"late{number}" for number in range(10)]
+    assert set(bench.codes().values()) == {"ok", "deadline_exceeded"}
+    assert count() - before == 10
+
+
 def test_an_idle_scorer_does_not_linger(bench, monkeypatch):
     polls = []
     poll = bench.inbox.poll
