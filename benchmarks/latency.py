@@ -262,6 +262,8 @@ def main() -> None:
                 rows += [_row(broker, size, *each) for each in found]
                 ratios |= {f"{name}{suffix}": figure for name, figure in _ratios(size, found).items()}
     note = "" if not left_out else f"Left out: {'; '.join(left_out)}"
+    if not rows:
+        sys.exit(note)
     report("latency", rows, ratios, packages=PACKAGES, as_json=arguments.json, note=note)
 
 

@@ -29,7 +29,9 @@ def main() -> None:
     """Answer for ever; settings are by environment."""
     settings = load_settings()
     policy_settings = make_policy_settings(settings)
-    answerer = Answerer(Routing(settings.policy, policy_settings), policy_settings, settings.seed)
+    answerer = Answerer(
+        Routing(settings.policy_weights, policy_settings, settings.seed), policy_settings, settings.seed
+    )
     with open_admin(settings) as admin:
         ratings = require_topic(admin, settings.topic("ratings"))
         catalogue = LiveCatalogue(settings, admin)
