@@ -6,7 +6,7 @@ run. A request's latency is from the time it was due, however late it went out, 
 a run's first second do not count. Every request is answered in the end, or named as unanswered.
 
 Saturation comes first: answers a second while twice of what can be answered is on offer. Loads are shares of each
-side's own. `streamrec scorer` stands beside a scorer that does one request at a time by the same policy code; both
+side's own. What is expired when it is read must cost little: that rate is measured too. `streamrec scorer` stands beside a scorer that does one request at a time by the same policy code; both
 are there all the time, and take turns.
 """
 
@@ -30,7 +30,7 @@ from benchmarks.ingest import REPEATS, brokers
 from benchmarks.ingest_sides.stage import READY_TIMEOUT_S, RUN_TIMEOUT_S, Servers, go, wait_for_event
 from benchmarks.latency_sides.answers import read_answers
 from benchmarks.latency_sides.watched_scorer import ASK
-from benchmarks.latency_sides.world import keep_requests, make_world, number_of
+from benchmarks.latency_sides.world import DEADLINE_MS, keep_requests, make_world, number_of
 from schemas.errors import StreamrecError
 from services.admin.bus import log_ends, open_admin
 from services.runtime.supervise import Child
@@ -124,12 +124,12 @@ class Side:
         with open_admin(settings) as admin:
             self._answers: TopicInfo = require_topic(admin, settings.topic("recommendations"))
 
-    def ask(self, rate: float, requests: int) -> Asked:
+    def ask(self, rate: float, requests: int, deadline_ms: int = DEADLINE_MS) -> Asked:
         """Send requests on schedule, and return when each was due and answered."""
         self._runs += 1
         name = f"{self._settings.namespace}-{self.name}-{self._runs}"
         asked, sent, came = (self._servers.directory / f"{name}.{kind}" for kind in ("requests", "sent.npz", "answers"))
-        keep_requests(asked, requests, self._runs)
+        keep_requests(asked, requests, self._runs, deadline_ms)
         servers, topic = self._settings.bootstrap_servers, self._settings.topic("requests")
         ends = log_ends(self._settings, self._answers)
         sending = [servers, topic, str(asked), str(rate), str(requests), str(sent), str(TICK_S)]
@@ -154,9 +154,9 @@ class Side:
                 go(child)
                 child.wait_for_event("side.done", READY_TIMEOUT_S)
         with np.load(sent) as own:
-            found = _match(own["due"], came)
+            arrived, repeats, errors = match(own["due"], came)
             batch = (after[1] - before[1]) / max(1.0, after[0] - before[0])
-            run = Asked(own["due"], *found[:1], float(own["ended"]), *found[1:], cores, batch)
+            run = Asked(own["due"], arrived, float(own["ended"]), repeats, errors, cores, batch)
         for path in (asked, sent, came):
             path.unlink()
         return run
@@ -184,7 +184,7 @@ class Side:
         return told["batches"], told["requests"]
 
 
-def _match(due: np.ndarray, came: Path) -> tuple[np.ndarray, int, Counter[str]]:
+def match(due: np.ndarray, came: Path) -> tuple[np.ndarray, int, Counter[str]]:
     """Return when each request's first answer came, how many came again, and the errors by code."""
     arrived = np.full(len(due), np.nan)
     repeats, errors = 0, Counter[str]()
@@ -254,13 +254,14 @@ def main() -> None:
             for size in wanted:
                 try:
                     with sides(servers, size) as both:
-                        found = _measure(both, arguments)
+                        found, expired = _measure(both, arguments)
                 except StreamrecError as error:
                     left_out.append(f"{size} items on {broker}: {error}")
                     _say(left_out[-1])
                     continue
                 rows += [_row(broker, size, *each) for each in found]
                 ratios |= {f"{name}{suffix}": figure for name, figure in _ratios(size, found).items()}
+                ratios[f"expired_vs_saturation_{size}{suffix}"] = expired
     note = "" if not left_out else f"Left out: {'; '.join(left_out)}"
     if not rows:
         sys.exit(note)
@@ -271,10 +272,14 @@ Found = tuple[str, float, float, list[Asked]]
 """Name of the side, its saturation, the share of it that was offered, and the runs."""
 
 
-def _measure(both: Sequence[Side], arguments: argparse.Namespace) -> list[Found]:
+def _measure(both: Sequence[Side], arguments: argparse.Namespace) -> tuple[list[Found], float]:
+    """Return what was found, and how many times faster than it answers the scorer refuses what is expired."""
     seconds = QUICK_SECONDS if arguments.quick else SECONDS
     repeats = arguments.repeats or (2 if arguments.quick else REPEATS)
     saturation = {side.name: side.saturate(OFFERED_S / 2 if arguments.quick else OFFERED_S, 3) for side in both}
+    expired = both[0].ask(ALL_AT_ONCE, int(2 * saturation[OURS]), deadline_ms=1)
+    assert sum(expired.errors.values()) == len(expired.due)
+    _say(f"what is expired is answered at {expired.burst_rate:,.0f}/s")
     runs: dict[tuple[str, float], list[Asked]] = {}
     for _ in range(repeats):
         for level in LEVELS:
@@ -286,7 +291,8 @@ def _measure(both: Sequence[Side], arguments: argparse.Namespace) -> list[Found]
                 _say(f"{side.name} at {level:.0%} of {saturation[side.name]:,.0f}/s: {shown} ms")
                 if run.unanswered or run.errors:
                     _say(f"unanswered: {run.unanswered[:10]}; errors: {dict(run.errors)}")
-    return [(name, saturation[name], level, own) for (name, level), own in runs.items()]
+    found = [(name, saturation[name], level, own) for (name, level), own in runs.items()]
+    return found, expired.burst_rate / saturation[OURS]
 
 
 def _row(broker: str, size: str, side: str, saturation: float, level: float, runs: Sequence[Asked]) -> Row:

@@ -111,12 +111,12 @@ async def _refuse(letters: Sequence[DeadLetter]) -> None:
     raise ValueError(f"the log has a bad record: {letters[0]}")
 
 
-def keep_requests(path: Path, requests: int, seed: int) -> None:
+def keep_requests(path: Path, requests: int, seed: int, deadline_ms: int = DEADLINE_MS) -> None:
     """Write so many requests for random people to a file, request ``n`` in partition ``n`` mod 4."""
     users = np.random.default_rng(seed).integers(USERS, size=requests).tolist()
     records: list[list[LoggedRecord]] = [[] for _ in range(PARTITIONS)]
     for number, user in enumerate(users):
-        value = f'{{"request_id":"{request_id(number)}","user_id":"u{user}","k":10,"deadline_ms":{DEADLINE_MS}}}'
+        value = f'{{"request_id":"{request_id(number)}","user_id":"u{user}","k":10,"deadline_ms":{deadline_ms}}}'
         own = records[number % PARTITIONS]
         own.append(LoggedRecord(len(own), value.encode(), f"u{user}".encode()))
     keep_records(path, records)
