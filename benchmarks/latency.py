@@ -6,8 +6,10 @@ run. A request's latency is from the time it was due, however late it went out, 
 a run's first second do not count. Every request is answered in the end, or named as unanswered.
 
 Saturation comes first: answers a second while twice of what can be answered is on offer. Loads are shares of each
-side's own. What is expired when it is read must cost little: that rate is measured too. `streamrec scorer` stands beside a scorer that does one request at a time by the same policy code; both
-are there all the time, and take turns.
+side's own. What is expired when it is read must cost little: that rate is measured too.
+
+`streamrec scorer` stands beside a scorer that does one request at a time by the same policy code; both are there all
+the time, and take turns.
 """
 
 import argparse
@@ -47,6 +49,7 @@ OFFERED_S = 4.0
 WARM_S = 1.0
 FIRST_BURST = 100
 CLEARLY_MORE = 1.25
+EXPIRED = 10_000
 TICK_S = 0.001
 LONGEST_S = 600.0
 ALL_AT_ONCE = 1e6
@@ -277,7 +280,7 @@ def _measure(both: Sequence[Side], arguments: argparse.Namespace) -> tuple[list[
     seconds = QUICK_SECONDS if arguments.quick else SECONDS
     repeats = arguments.repeats or (2 if arguments.quick else REPEATS)
     saturation = {side.name: side.saturate(OFFERED_S / 2 if arguments.quick else OFFERED_S, 3) for side in both}
-    expired = both[0].ask(ALL_AT_ONCE, int(2 * saturation[OURS]), deadline_ms=1)
+    expired = both[0].ask(ALL_AT_ONCE, EXPIRED, deadline_ms=1)
     assert sum(expired.errors.values()) == len(expired.due)
     _say(f"what is expired is answered at {expired.burst_rate:,.0f}/s")
     runs: dict[tuple[str, float], list[Asked]] = {}
