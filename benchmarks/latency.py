@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import psutil
 from hdrh.histogram import HdrHistogram
 
 from benchmarks.harness import Row, add_arguments, report
@@ -65,7 +66,7 @@ class Asked:
         ended: when the last request was sent.
         repeats: answers that had come before.
         errors: answers without items, by code.
-        cores: cores used by each process, from the first request sent to the last answer.
+        cores: cores used by each process and by all others, from the first request sent to the last answer.
         batch: requests of a micro-batch, the mean; 1 for the plain scorer.
     """
 
@@ -149,9 +150,11 @@ class Side:
                 child.wait_for_event("side.ready", READY_TIMEOUT_S)
             before = self._batches()
             measured = self._servers.cores_used(scorer=[self._child], generator=[generator], listener=[listener])
+            began, busy_s = time.monotonic(), _busy_s()
             go(generator)
             listener.wait_for_event("side.seen", RUN_TIMEOUT_S)
             cores = measured()
+            cores["others"] = max(0.0, (_busy_s() - busy_s) / (time.monotonic() - began) - sum(cores.values()))
             after = self._batches()
             for child in (generator, listener):
                 go(child)
@@ -200,6 +203,11 @@ def match(due: np.ndarray, came: Path) -> tuple[np.ndarray, int, Counter[str]]:
         if answer.error is not None:
             errors[answer.error.code] += 1
     return arrived, repeats, errors
+
+
+def _busy_s() -> float:
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
 
 
 def argv(module: str, arguments: Sequence[str] = ()) -> list[str]:
