@@ -1,10 +1,11 @@
 """A user as the policies see one: the mean feature and the items rated."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from recommender.arrays import Floats, Integers, Records, read_only
+from recommender.arrays import Floats, Integers, Records, join_records, read_only
 from recommender.catalogue import Catalogue
 from schemas.codec import RATING_QUANTUM
 
@@ -76,38 +77,70 @@ _SPARSE = 4
 """One request's rows are looked up one by one when they are less than a quarter of the catalogue."""
 
 
-def build_profile(user_id: str, ledger_t: int, mean: Floats | None, entries: Records, catalogue: Catalogue) -> Profile:
-    """Return the profile of a ledger's entries; items outside the catalogue are left out.
+@dataclass(frozen=True, slots=True, eq=False)
+class Rated:
+    """What a ledger says of a user.
 
-    Args:
+    Attributes:
         user_id: the user.
-        ledger_t: the ledger's t.
+        t: the ledger's t.
         mean: the ledger's mean, shape [D], when it was made with the catalogue's vectors; None to recompute it as
             sum_i rating_sum_i x_i / t.
-        entries: the ledger's entries, base and tail merged: ``item``, ``count``, ``last_t``, ``rating_sum``.
-        catalogue: the items and their vectors.
+        entries: base and tail merged: ``item``, ``count``, ``last_t``, ``rating_sum``.
+    """
+
+    user_id: str
+    t: int
+    mean: Floats | None
+    entries: Records
+
+
+def build_profile(user_id: str, ledger_t: int, mean: Floats | None, entries: Records, catalogue: Catalogue) -> Profile:
+    """Return the profile of one user; see :func:`build_profiles`.
 
     Raises:
         ValueError: if ``mean`` does not have shape [D].
     """
-    all_rows = catalogue.rows_of_hashes(entries["item"])
-    known = all_rows >= 0
-    rows, sums = all_rows[known], entries["rating_sum"][known].astype(np.int64)
-    if mean is None:
-        theta = weigh_vectors(sums / RATING_QUANTUM, catalogue.vectors[rows]) / max(ledger_t, 1)
-    elif mean.shape == (catalogue.dim,):
-        theta = np.asarray(mean, dtype=np.float64)
-    else:
-        raise ValueError(f"mean must have shape [{catalogue.dim}], got {mean.shape}")
-    return Profile(
-        user_id=user_id,
-        t=ledger_t,
-        theta=read_only(theta),
-        rows=read_only(rows),
-        counts=read_only(entries["count"][known].astype(np.int64)),
-        last_t=read_only(entries["last_t"][known].astype(np.int64)),
-        sums=read_only(sums),
-    )
+    return build_profiles([Rated(user_id, ledger_t, mean, entries)], catalogue)[0]
+
+
+def build_profiles(users: Sequence[Rated], catalogue: Catalogue) -> list[Profile]:
+    """Return the profiles of users; items outside the catalogue are left out. Each depends on its own ledger alone.
+
+    Args:
+        users: their ledgers.
+        catalogue: the items and their vectors.
+
+    Raises:
+        ValueError: if a mean does not have shape [D].
+    """
+    if not users:
+        return []
+    together = join_records([user.entries for user in users], users[0].entries.dtype)
+    ends = np.cumsum([len(user.entries) for user in users])
+    rows = catalogue.rows_of_hashes(together["item"])
+    known = rows >= 0
+    if not known.all():
+        together, rows = together[known], rows[known]
+        ends = np.concatenate(([0], np.cumsum(known)))[ends]
+    rows = read_only(rows)
+    counts, last_t, sums = (read_only(together[name].astype(np.int64)) for name in ("count", "last_t", "rating_sum"))
+    profiles = []
+    start = 0
+    for user, end in zip(users, ends.tolist(), strict=True):
+        own = slice(start, end)
+        theta = read_only(_mean_of(user, rows[own], sums[own], catalogue))
+        profiles.append(Profile(user.user_id, user.t, theta, rows[own], counts[own], last_t[own], sums[own]))
+        start = end
+    return profiles
+
+
+def _mean_of(user: Rated, rows: Integers, sums: Integers, catalogue: Catalogue) -> Floats:
+    if user.mean is None:
+        return weigh_vectors(sums / RATING_QUANTUM, catalogue.vectors[rows]) / max(user.t, 1)
+    if user.mean.shape != (catalogue.dim,):
+        raise ValueError(f"mean must have shape [{catalogue.dim}], got {user.mean.shape}")
+    return np.asarray(user.mean, dtype=np.float64)
 
 
 def weigh_vectors(weights: Floats, vectors: Floats) -> Floats:

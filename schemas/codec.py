@@ -26,6 +26,7 @@ from schemas.fields import (
     END_INTEGER,
     MIN_INTEGER,
     check_version,
+    is_utf8,
     normalise_id,
     read_id,
     read_object,
@@ -110,7 +111,7 @@ class RatingDecoder:
         event_id, request_id, ts_ms = event.event_id, event.request_id, event.ts_ms
         if (
             event.v == VERSION
-            and (value.isascii() or _is_utf8(value))
+            and (value.isascii() or is_utf8(value))
             and self.rating_min <= event.rating <= self.rating_max
             and 0 < len(user_id) <= MAX_ID_LENGTH
             and 0 < len(item_id) <= MAX_ID_LENGTH
@@ -219,12 +220,3 @@ def _convert(fields: dict[str, Any], kind: type[_Struct]) -> _Struct:
     except UnicodeEncodeError:
         raise EventError("wrong_type", "text must be valid Unicode, got a lone surrogate") from None
     return value
-
-
-def _is_utf8(value: bytes) -> bool:
-    """Return whether bytes are UTF-8: the typed decoder does not look into fields that it ignores."""
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -151,6 +151,15 @@ def read_flag(fields: dict[str, Any], name: str, *, default: bool) -> bool:
     return value
 
 
+def is_utf8(value: bytes) -> bool:
+    """Return whether bytes are UTF-8: a typed decoder does not look into fields that it ignores."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def check_unicode(text: str, name: str) -> None:
     """Refuse what cannot be written as UTF-8: JSON escapes can name half a character.
 

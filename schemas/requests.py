@@ -1,15 +1,31 @@
-"""Requests for recommendations: bytes to a request, or to what it is refused for."""
+"""Requests for recommendations: bytes to a request, or to what it is refused for.
 
+The fast path is one typed decode and some comparisons. Whatever it cannot take goes to the slow path, which reads the
+bytes generically, names the one reason for the refusal, or accepts what is merely unusual.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from schemas.errors import EventError, RequestError
-from schemas.events import MAX_DEADLINE_MS, MAX_K, MAX_REQUEST_BYTES, Filters, Position, RecommendationRequest
+from schemas.events import (
+    MAX_DEADLINE_MS,
+    MAX_ID_LENGTH,
+    MAX_K,
+    MAX_REQUEST_BYTES,
+    VERSION,
+    Filters,
+    Position,
+    RecommendationRequest,
+)
 from schemas.fields import (
     END_INTEGER,
+    MIN_INTEGER,
     check_unicode,
     check_version,
+    is_utf8,
     read_flag,
     read_id,
     read_ids,
@@ -20,6 +36,9 @@ from schemas.fields import (
     shown,
 )
 
+END_PARTITION = 2**31
+_decode_typed: Callable[[bytes], RecommendationRequest] = msgspec.json.Decoder(RecommendationRequest).decode
+
 
 def decode_request(value: bytes | None) -> RecommendationRequest:
     """Return the request.
@@ -28,6 +47,44 @@ def decode_request(value: bytes | None) -> RecommendationRequest:
         EventError: no request_id or user_id can be read; to be dead-lettered.
         RequestError: any other fault; to be answered.
     """
+    if value is None or len(value) > MAX_REQUEST_BYTES:
+        return _decode_slowly(value)
+    try:
+        request = _decode_typed(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _decode_slowly(value)
+    if _is_plain(request) and (value.isascii() or is_utf8(value)):
+        return request
+    return _decode_slowly(value)
+
+
+def _is_plain(request: RecommendationRequest) -> bool:
+    """Return whether every field is as the contract has it."""
+    epsilon, min_t, ts_ms, position = request.epsilon, request.min_t, request.ts_ms, request.min_position
+    return (
+        request.v == VERSION
+        and 0 < len(request.request_id) <= MAX_ID_LENGTH
+        and 0 < len(request.user_id) <= MAX_ID_LENGTH
+        and 0 < request.k <= MAX_K
+        and 0 < request.deadline_ms <= MAX_DEADLINE_MS
+        and (epsilon is None or 0.0 <= epsilon <= 1.0)
+        and (min_t is None or 0 <= min_t < END_INTEGER)
+        and (ts_ms is None or MIN_INTEGER <= ts_ms < END_INTEGER)
+        and (position is None or _is_position(position))
+        and (not request.candidates or _are_ids(request.candidates))
+        and (not request.exclude or _are_ids(request.exclude))
+    )
+
+
+def _is_position(position: Position) -> bool:
+    return 0 <= position.partition < END_PARTITION and 0 <= position.offset < END_INTEGER
+
+
+def _are_ids(values: tuple[str, ...]) -> bool:
+    return all(0 < len(value) <= MAX_ID_LENGTH for value in values)
+
+
+def _decode_slowly(value: bytes | None) -> RecommendationRequest:
     fields = read_object(value, MAX_REQUEST_BYTES)
     for name in ("request_id", "user_id"):
         if name not in fields:
@@ -92,7 +149,7 @@ def _read_position(fields: dict[str, Any]) -> Position | None:
         position = msgspec.convert(raw, Position)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise EventError("wrong_type", f"min_position: {error}") from None
-    if not (0 <= position.partition < 2**31 and 0 <= position.offset < END_INTEGER):
+    if not _is_position(position):
         raise EventError(
             "wrong_type", f"min_position must have partition in [0, 2^31) and offset in [0, 2^63), got {shown(raw)}"
         )

@@ -1,7 +1,7 @@
 """A producer whose events are due at times of their own, however late those before them went out.
 
-Every request is encoded before the clock starts: what is due within 5 ms, a batch a partition, as a producer that
-lingers sends it, acknowledged by all replicas. Sending is then a write to a socket each 5 ms, and costs the machine
+Every request is encoded before the clock starts: what is due within a tick, a batch a partition, as a producer that
+lingers sends it, acknowledged by all replicas. Sending is then a write to a socket each tick, and costs the machine
 next to nothing. What it leaves behind: when each event was due, and where it lies in the log.
 """
 
@@ -46,17 +46,22 @@ class Tick:
     end: int
 
 
-def ticks(rate: float, events: int) -> Iterator[Tick]:
+def ticks(rate: float, events: int, tick_s: float = TICK_S) -> Iterator[Tick]:
     """Yield the ticks that have events; event ``i`` is due at ``i / rate`` and goes out at the first tick after that.
+
+    Args:
+        rate: events a second.
+        events: how many.
+        tick_s: from one tick to the next, in seconds.
 
     >>> list(ticks(300.0, 3))
     [Tick(at_s=0.005, first=0, end=2), Tick(at_s=0.01, first=2, end=3)]
     """
     first = 0
-    for number in range(1, math.ceil(events / rate / TICK_S) + 1):
-        end = min(events, math.ceil(number * TICK_S * rate))
+    for number in range(1, math.ceil(events / rate / tick_s) + 1):
+        end = min(events, math.ceil(number * tick_s * rate))
         if end > first:
-            yield Tick(number * TICK_S, first, end)
+            yield Tick(number * tick_s, first, end)
         first = end
 
 
@@ -161,14 +166,14 @@ def mix(records: Sequence[Sequence[LoggedRecord]], events: int) -> list[tuple[in
     ]
 
 
-def main(servers: str, topic: str, log: str, rate: str, events: str, kept: str) -> None:
+def main(servers: str, topic: str, log: str, rate: str, events: str, kept: str, tick_s: str = str(TICK_S)) -> None:
     """Send ``events`` at ``rate`` a second, once the parent says so, and write what is left behind at its next word."""
     hold_signals()
     mixed = mix(load_records(Path(log)), int(events))
     partition = np.array([partition for partition, _ in mixed])
     connection = Connection(servers, topic)
     plan = []
-    for tick in ticks(float(rate), len(mixed)):
+    for tick in ticks(float(rate), len(mixed), float(tick_s)):
         by_partition: list[list[LoggedRecord]] = [[] for _ in range(PARTITIONS)]
         for own, record in mixed[tick.first : tick.end]:
             by_partition[own].append(record)

@@ -52,51 +52,27 @@ class Run:
     cores: Mapping[str, float]
 
 
-class Stage:
-    """The servers, topics, films with vectors, and the log as a file; a context manager.
+class Servers:
+    """A broker, a store with an append-only file, and processes beside them; a context manager.
 
     Args:
         directory: everything of the run.
         kafka_home: an unpacked Apache Kafka; None for the embedded broker.
-        events: ratings in the log.
     """
 
-    def __init__(self, directory: Path, kafka_home: Path | None, events: int) -> None:
+    def __init__(self, directory: Path, kafka_home: Path | None) -> None:
         directory.mkdir(parents=True)
         self.directory = directory
         self.is_kafka = kafka_home is not None
-        self.events = events
-        self.log_path = directory / "ratings.parquet"
-        self.records_path = directory / "ratings.pickle"
         self.supervisor = Supervisor(directory)
-        self._ceiling: Child | None = None
-        self._ceiling_runs = 0
         try:
-            self._put_everything_there(kafka_home)
+            self.broker: Engine = start_broker(directory / "broker", kafka_home=kafka_home)
+            self.supervisor.adopt(self.broker)
+            self.store: Engine = start_store(directory / "store", appendonly=True)
+            self.supervisor.adopt(self.store)
         except BaseException:
             self.close()
             raise
-
-    def _put_everything_there(self, kafka_home: Path | None) -> None:
-        self.broker: Engine = start_broker(self.directory / "broker", kafka_home=kafka_home)
-        self.supervisor.adopt(self.broker)
-        self.store: Engine = start_store(self.directory / "store", appendonly=True)
-        self.supervisor.adopt(self.store)
-        self.settings = self.make_settings("bench")
-        items = make_log(self.log_path, self.events)
-        self.item_ids = [item.item_id for item in items]
-        with open_admin(self.settings) as admin:
-            create_topics(admin, self.settings)
-            self.topic: TopicInfo = require_topic(admin, self.settings.topic("ratings"))
-        publish_items(self.settings, items)
-        trained = train_embeddings(items, "pca", PcaSettings(dim=DIM), self.settings.model_dir, name="items")
-        publish_release(self.settings, trained.release)
-        self.records: list[list[LoggedRecord]] = read_records(self.log_path, PARTITIONS)
-        keep_records(self.records_path, self.records)
-
-    def fill(self, topic: str) -> None:
-        """Put the log on a topic."""
-        fill_topic(self.broker.url, topic, self.records)
 
     def make_settings(self, namespace: str, **values: object) -> Settings:
         """Return settings of these servers; the embedded broker lets a group begin after half of its session."""
@@ -110,38 +86,6 @@ class Stage:
             "partitions": PARTITIONS,
         }
         return Settings(**own | waits | values)  # type: ignore[arg-type]
-
-    def empty_store(self) -> None:
-        """Forget every state."""
-        with make_client(self.settings) as client:
-            client.flushall()
-
-    def run_side(self, module: str, events: int, *, python: Path = Path(sys.executable)) -> Run:
-        """Run a side that says itself when its first and its last event were done."""
-        self.empty_store()
-        name = f"{module}-{uuid.uuid4().hex[:6]}"
-        where = [self.broker.url, self.store.url, self.topic.name, name, str(events)]
-        argv = [str(python), "-m", f"benchmarks.ingest_sides.{module}", *where]
-        with self.child(name, argv, self.make_settings(name), grace_s=0.0) as child:
-            return self._measure(child)
-
-    def run_ceiling(self) -> Run:
-        """Run the store's ceiling, whose process makes ready the first time and waits from one run to the next."""
-        if self._ceiling is None:
-            self.empty_store()
-            argv = [sys.executable, "-m", "benchmarks.ingest_sides.ceiling", str(self.records_path)]
-            self._ceiling = self._launch("ceiling", argv, self.make_settings("ceiling"))
-            self._ceiling.wait_for_event("side.ready", READY_TIMEOUT_S)
-        self.empty_store()
-        self._ceiling_runs += 1
-        go(self._ceiling)
-        return self._measure(self._ceiling, self._ceiling_runs)
-
-    def _measure(self, child: Child, number: int = 1) -> Run:
-        wait_for_event(child, "side.began", number, READY_TIMEOUT_S)
-        measured = self.cores_used(side=[child])
-        done = wait_for_event(child, "side.done", number, RUN_TIMEOUT_S)
-        return Run(float(done["rate"]), measured())
 
     @contextmanager
     def child(
@@ -178,6 +122,78 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Stage(Servers):
+    """The servers, topics, films with vectors, and the log as a file.
+
+    Args:
+        directory: everything of the run.
+        kafka_home: an unpacked Apache Kafka; None for the embedded broker.
+        events: ratings in the log.
+    """
+
+    def __init__(self, directory: Path, kafka_home: Path | None, events: int) -> None:
+        super().__init__(directory, kafka_home)
+        self.events = events
+        self.log_path = directory / "ratings.parquet"
+        self.records_path = directory / "ratings.pickle"
+        self._ceiling: Child | None = None
+        self._ceiling_runs = 0
+        try:
+            self._put_everything_there()
+        except BaseException:
+            self.close()
+            raise
+
+    def _put_everything_there(self) -> None:
+        self.settings = self.make_settings("bench")
+        items = make_log(self.log_path, self.events)
+        self.item_ids = [item.item_id for item in items]
+        with open_admin(self.settings) as admin:
+            create_topics(admin, self.settings)
+            self.topic: TopicInfo = require_topic(admin, self.settings.topic("ratings"))
+        publish_items(self.settings, items)
+        trained = train_embeddings(items, "pca", PcaSettings(dim=DIM), self.settings.model_dir, name="items")
+        publish_release(self.settings, trained.release)
+        self.records: list[list[LoggedRecord]] = read_records(self.log_path, PARTITIONS)
+        keep_records(self.records_path, self.records)
+
+    def fill(self, topic: str) -> None:
+        """Put the log on a topic."""
+        fill_topic(self.broker.url, topic, self.records)
+
+    def empty_store(self) -> None:
+        """Forget every state."""
+        with make_client(self.settings) as client:
+            client.flushall()
+
+    def run_side(self, module: str, events: int, *, python: Path = Path(sys.executable)) -> Run:
+        """Run a side that says itself when its first and its last event were done."""
+        self.empty_store()
+        name = f"{module}-{uuid.uuid4().hex[:6]}"
+        where = [self.broker.url, self.store.url, self.topic.name, name, str(events)]
+        argv = [str(python), "-m", f"benchmarks.ingest_sides.{module}", *where]
+        with self.child(name, argv, self.make_settings(name), grace_s=0.0) as child:
+            return self._measure(child)
+
+    def run_ceiling(self) -> Run:
+        """Run the store's ceiling, whose process makes ready the first time and waits from one run to the next."""
+        if self._ceiling is None:
+            self.empty_store()
+            argv = [sys.executable, "-m", "benchmarks.ingest_sides.ceiling", str(self.records_path)]
+            self._ceiling = self._launch("ceiling", argv, self.make_settings("ceiling"))
+            self._ceiling.wait_for_event("side.ready", READY_TIMEOUT_S)
+        self.empty_store()
+        self._ceiling_runs += 1
+        go(self._ceiling)
+        return self._measure(self._ceiling, self._ceiling_runs)
+
+    def _measure(self, child: Child, number: int = 1) -> Run:
+        wait_for_event(child, "side.began", number, READY_TIMEOUT_S)
+        measured = self.cores_used(side=[child])
+        done = wait_for_event(child, "side.done", number, RUN_TIMEOUT_S)
+        return Run(float(done["rate"]), measured())
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str, poll_s: float = POLL_S) -> None:

@@ -1,16 +1,18 @@
 """The answer to one request: a pure function of the request, the state, the statistics, the catalogue and the seed."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from recommender.catalogue import Catalogue
 from recommender.draws import Draws
 from recommender.filters import allowed_rows
-from recommender.ledger import ENTRY, Ledger, entries
+from recommender.ledger import NO_ENTRIES, Ledger, entries_of_all
 from recommender.policies import Policy, PolicySettings, Slate, SlateRequest
-from recommender.profile import Profile, build_profile
+from recommender.profile import Profile, Rated, build_profiles
 from recommender.statistics import StatisticsView
 from schemas.errors import LedgerError
 from schemas.events import (
@@ -25,10 +27,8 @@ from services.scorer.masks import MaskCache
 from services.scorer.routing import Routing
 from streams.store.reader import StateSnapshot
 
-NOTHING_RATED = np.empty(0, ENTRY)
 
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Sight:
     """What every request of one micro-batch is answered from.
 
@@ -47,6 +47,21 @@ class Sight:
     statistics: StatisticsView
     statistics_to: Mapping[int, int]
     unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def profiles(self) -> Mapping[str, Profile]:
+        """The users as the policies see them, all read at once."""
+        return read_profiles(self.state.ledgers, self.catalogue)
+
+    @cached_property
+    def statistics_shown(self) -> dict[str, int]:
+        """``statistics_to`` as answers carry it."""
+        return _shown(self.statistics_to)
+
+    @cached_property
+    def applied_shown(self) -> dict[int, dict[str, int]]:
+        """The watermarks of each shard as answers carry them."""
+        return {shard: _shown(view.watermarks) for shard, view in self.state.shards.items()}
 
 
 class Answerer:
@@ -72,6 +87,11 @@ class Answerer:
         """
         self._routing.policy_of(request)
 
+    def prepare(self, sight: Sight) -> None:
+        """Do at once what the requests of a batch share; a fault in it is met again by each of them."""
+        with contextlib.suppress(Exception):
+            _ = sight.profiles
+
     def answer(self, request: RecommendationRequest, sight: Sight) -> Recommendation:
         """Return the answer, its timing and ``ts_ms`` left to the caller.
 
@@ -83,7 +103,7 @@ class Answerer:
             raise LedgerError(sight.unreadable[request.user_id])
         policy = self._routing.policy_of(request)
         catalogue = sight.catalogue
-        profile = read_profile(request.user_id, sight.state.ledgers[request.user_id], catalogue)
+        profile = sight.profiles[request.user_id]
         rows = allowed_rows(
             catalogue,
             candidates=request.candidates,
@@ -145,14 +165,21 @@ class Answerer:
         )
 
 
-def read_profile(user_id: str, ledger: Ledger | None, catalogue: Catalogue) -> Profile:
-    """Return a user's profile; the ledger's mean serves when it was made with this catalogue's vectors, all of them."""
-    if ledger is None:
-        return build_profile(user_id, 0, np.zeros(catalogue.dim), NOTHING_RATED, catalogue)
-    is_current = (
-        ledger.embedding_id == catalogue.embedding_id and not ledger.unembedded and len(ledger.mean) == catalogue.dim
-    )
-    return build_profile(user_id, ledger.t, ledger.mean if is_current else None, entries(ledger), catalogue)
+def read_profiles(ledgers: Mapping[str, Ledger | None], catalogue: Catalogue) -> dict[str, Profile]:
+    """Return users' profiles; a ledger's mean serves when it was made with this catalogue's vectors, all of them."""
+    known = [ledger for ledger in ledgers.values() if ledger is not None]
+    entries = iter(entries_of_all(known))
+    rated = [
+        Rated(user_id, 0, np.zeros(catalogue.dim), NO_ENTRIES)
+        if ledger is None
+        else Rated(user_id, ledger.t, ledger.mean if _is_current(ledger, catalogue) else None, next(entries))
+        for user_id, ledger in ledgers.items()
+    ]
+    return {profile.user_id: profile for profile in build_profiles(rated, catalogue)}
+
+
+def _is_current(ledger: Ledger, catalogue: Catalogue) -> bool:
+    return ledger.embedding_id == catalogue.embedding_id and not ledger.unembedded and len(ledger.mean) == catalogue.dim
 
 
 def view_state(user_id: str, sight: Sight) -> StateView:
@@ -164,7 +191,11 @@ def view_state(user_id: str, sight: Sight) -> StateView:
         t=0 if ledger is None else ledger.t,
         partition=last.partition if last is not None and is_of_this_log else None,
         offset=last.offset if last is not None and is_of_this_log else None,
-        applied_to={str(partition): offset for partition, offset in shard.watermarks.items()},
-        statistics_to={str(partition): offset for partition, offset in sight.statistics_to.items()},
+        applied_to=sight.applied_shown[sight.state.shard_of[user_id]],
+        statistics_to=sight.statistics_shown,
         watermark_age_ms=shard.age_ms,
     )
+
+
+def _shown(offsets: Mapping[int, int]) -> dict[str, int]:
+    return {str(partition): offset for partition, offset in offsets.items()}

@@ -1,7 +1,8 @@
 """Where requests come from: a group consumer that commits only what it is told to, without waiting."""
 
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
@@ -23,6 +24,8 @@ log = structlog.get_logger(__name__)
 MAX_BATCH = 256
 MIN_POLL_INTERVAL_S = 30.0
 """How long a step may take with the store slow and many requests waiting, before the group puts the member out."""
+COMMIT_EVERY_S = 0.05
+"""Commits and fetches take turns in the consumer's thread; a crash repeats the answers of so long."""
 REJOIN_WAIT_S = 0.1
 """The least time of a poll that rejoins: kafka-python drops the outcome of a join that comes between two polls."""
 _LOST_MEMBERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
@@ -57,9 +60,12 @@ class Inbox:
 
     Args:
         settings: where the broker is, names and timeouts.
+        now_s: the monotonic clock.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._commit_from_s = float("-inf")
         self._topic = settings.topic("requests")
         self._assignments = Assignments()
         self._committed: dict[int, int] = {}
@@ -113,11 +119,12 @@ class Inbox:
         return revoked
 
     def commit(self, offsets: Mapping[int, int]) -> None:
-        """Begin to commit next offsets unless a commit is under way; what is left out now comes with the next call."""
+        """Begin to commit next offsets unless a commit is under way or just was; what is left out now comes later."""
         changed = {partition: at for partition, at in offsets.items() if self._committed.get(partition) != at}
-        if not changed or self._is_committing:
+        if not changed or self._is_committing or self._now_s() < self._commit_from_s:
             return
         self._is_committing = True
+        self._commit_from_s = self._now_s() + COMMIT_EVERY_S
         self._consumer.commit_async(self._as_kafka(changed), self._note_commit)
 
     def close(self, offsets: Mapping[int, int], timeout_s: float) -> None:

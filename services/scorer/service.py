@@ -1,6 +1,7 @@
 """The scorer process: wiring, readiness, and a clean end."""
 
 import contextlib
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ START_TIMEOUT_S = 60.0
 FINISH_TIMEOUT_S = 4.0
 RETRY_S = 0.2
 PRODUCER_BLOCK_MS = 10_000
+COLLECT_AFTER = 100_000
 _READ: tuple[TopicRole, ...] = ("ratings", "requests")
 _WRITTEN: tuple[TopicRole, ...] = ("recommendations", "requests.dlq")
 
@@ -50,6 +52,7 @@ def run_scorer(settings: Settings, stop: threading.Event) -> None:
         Routing(settings.policy_weights, policy_settings, settings.seed), policy_settings, settings.seed
     )
     with contextlib.ExitStack() as cleanup:
+        cleanup.enter_context(_collecting_seldom())
         admin = make_admin(settings)
         cleanup.callback(admin.close)
         ratings, requests = (require_topic(admin, settings.topic(role)) for role in _READ)
@@ -87,7 +90,20 @@ def _serve(scorer: Scorer, inbox: Inbox, checks: Sequence[Callable[[], None]], s
             check()
         if inbox.is_assigned and not is_ready:
             is_ready = True
+            gc.freeze()
             log.info("scorer.ready")
+
+
+@contextlib.contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """Look for cyclic garbage seldom, and never among what was there when ready: answers make none."""
+    before = gc.get_threshold()
+    gc.set_threshold(COLLECT_AFTER, 20, 20)
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from recommender.catalogue import CatalogueEntry, build_catalogue
 from recommender.hashing import hash_id
 from recommender.ledger import ENTRY
-from recommender.profile import build_profile, update_mean
+from recommender.profile import Rated, build_profile, build_profiles, update_mean
 from schemas.events import Item
 
 
@@ -40,6 +40,21 @@ def test_rated_items_are_catalogue_rows_withdrawn_ones_included(catalogue):
     columns = zip(*(c.tolist() for c in (profile.rows, profile.counts, profile.last_t, profile.sums)), strict=True)
     assert sorted(columns) == [(0, 2, 3, 90_000), (1, 1, 1, 20_000), (2, 1, 0, 30_000)]
     assert profile.t == 5
+
+
+def test_users_read_together_are_those_read_alone(catalogue):
+    users = [
+        Rated("a", 5, None, ENTRIES),
+        Rated("b", 0, np.zeros(2), entries_of()),
+        Rated("c", 9, np.array([0.1, 0.2]), entries_of(("elsewhere", 1, 2, 50_000))),
+        Rated("d", 9, np.array([0.3, 0.2]), entries_of(("i1", 3, 8, 60_000))),
+    ]
+    for user, profile in zip(users, build_profiles(users, catalogue), strict=True):
+        alone = build_profile(user.user_id, user.t, user.mean, user.entries, catalogue)
+        assert (profile.user_id, profile.t) == (alone.user_id, alone.t)
+        for name in ("theta", "rows", "counts", "last_t", "sums"):
+            assert getattr(profile, name).tobytes() == getattr(alone, name).tobytes()
+            assert not getattr(profile, name).flags.writeable
 
 
 def test_new_user_has_a_zero_theta_and_no_items(catalogue):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.codec import decode_request, encode
@@ -20,6 +20,7 @@ from schemas.events import (
     RecommendationRequest,
     YearFilter,
 )
+from schemas.requests import _decode_slowly
 
 GOOD = {"request_id": "r", "user_id": "u"}
 
@@ -249,3 +250,86 @@ def test_any_bytes_give_a_request_a_dead_letter_or_an_answer_that_can_be_written
         assert found.code in ERROR_CODES
         view = ErrorView(code=found.code, message=found.message)
         encode(Recommendation(request_id=found.request_id, user_id=found.user_id, error=view))
+
+
+IDS = st.one_of(st.text(max_size=3), st.integers(-(2**70), 2**70), st.none(), st.just("x" * 129), st.just("\ud800"))
+NUMBERS = st.one_of(st.integers(-2, 501), st.integers(-(2**70), 2**70), st.floats(), st.booleans(), st.none())
+LISTS = st.one_of(st.none(), st.lists(IDS, max_size=3), st.just("a"))
+VALUES = {
+    "request_id": IDS,
+    "user_id": IDS,
+    "k": NUMBERS,
+    "policy": st.one_of(IDS, st.just("ucb")),
+    "epsilon": st.one_of(NUMBERS, st.floats(0, 1)),
+    "candidates": LISTS,
+    "exclude": LISTS,
+    "exclude_seen": st.one_of(st.booleans(), st.none(), st.just(1)),
+    "explain": st.one_of(st.booleans(), st.none(), st.just("no")),
+    "filters": st.one_of(
+        st.none(),
+        st.just({}),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "genres": st.one_of(st.none(), st.fixed_dictionaries({}, optional={"any": LISTS, "none": LISTS})),
+                "year": st.one_of(st.none(), st.fixed_dictionaries({}, optional={"min": NUMBERS, "max": NUMBERS})),
+                "attributes": st.one_of(st.none(), st.dictionaries(st.text(max_size=2), st.one_of(NUMBERS, LISTS))),
+                "price": NUMBERS,
+            },
+        ),
+    ),
+    "min_t": NUMBERS,
+    "min_position": st.one_of(st.none(), st.fixed_dictionaries({"partition": NUMBERS, "offset": NUMBERS})),
+    "deadline_ms": NUMBERS,
+    "ts_ms": NUMBERS,
+    "v": st.sampled_from([1, 1.0, True, None, 2, "1"]),
+    "other": st.one_of(NUMBERS, LISTS),
+}
+
+
+def decoded(decode, value):
+    try:
+        return repr(decode(value))
+    except EventError as error:
+        return ("dead letter", error.reason, error.message)
+    except RequestError as error:
+        return ("answered", error.code, error.message, error.request_id, error.user_id)
+
+
+ODD_FIELDS = st.sets(st.sampled_from(sorted(VALUES)), max_size=2).flatmap(
+    lambda names: st.fixed_dictionaries({name: VALUES[name] for name in names})
+)
+
+
+@settings(max_examples=1000)
+@given(ODD_FIELDS)
+@example({"ts_ms": 2**63})
+@example({"min_t": 2**63})
+@example({"deadline_ms": 0})
+@example({"exclude": [""]})
+@example({"candidates": ["x" * 129]})
+@example({"min_position": {"partition": 2**31, "offset": 0}})
+@example({"epsilon": 1.5})
+@example({"v": 2})
+@example({"filters": {"attributes": {"a": 2**70, "b": [1, 2.5, True, "x"]}}})
+def test_the_fast_path_says_of_any_request_what_the_slow_one_says(odd):
+    value = json.dumps(GOOD | odd).encode()
+    assert decoded(decode_request, value) == decoded(_decode_slowly, value)
+
+
+def test_a_request_with_every_field_is_read_by_the_fast_path(monkeypatch):
+    monkeypatch.setattr("schemas.requests._decode_slowly", None)
+    asked = RecommendationRequest(
+        **GOOD,
+        k=500,
+        policy="ucb",
+        epsilon=0.5,
+        candidates=("a", "b"),
+        exclude=("c",),
+        filters=Filters(genres=GenreFilter(any=("Drama",)), year=YearFilter(min=1990), attributes={"a": (1, "x")}),
+        min_t=3,
+        min_position=Position(partition=1, offset=88),
+        ts_ms=1,
+    )
+    assert decode_request(encode(asked)) == asked
+    assert decode_request(request(k=3, deadline_ms=100, later={"unknown": ["é"]})).k == 3

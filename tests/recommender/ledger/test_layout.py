@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recommender.ledger import ENTRY, EVENT, LastEvent, Ledger, entries, pack, unpack
+import recommender.ledger.layout
+from recommender.ledger import ENTRY, EVENT, LastEvent, Ledger, entries, entries_of_all, pack, unpack
 from recommender.ledger.layout import FIXED_BYTES, fold_events, fold_tail, header_dtype, window
 from schemas.errors import LedgerError
 
@@ -44,6 +47,29 @@ def test_empty_ledger_has_no_last_event():
 
 def test_entries_merge_base_and_tail():
     assert entries(ledger_of_three_events()).tolist() == [(7, 2, 2, 35000), (9, 1, 1, 45000)]
+
+
+ITEMS = st.sampled_from([0, 1, 2, 3, 2**63, 2**64 - 1])
+RATINGS = st.integers(-(2**31), 2**31 - 1)
+
+
+@st.composite
+def ledgers(draw):
+    base = [
+        (item, draw(st.integers(1, 9)), draw(st.integers(0, 30)), draw(st.integers(-(2**60), 2**60)))
+        for item in sorted(draw(st.sets(ITEMS)))
+    ]
+    tail = [(item, rating, 0) for item, rating in draw(st.lists(st.tuples(ITEMS, RATINGS), max_size=6))]
+    t = len(tail) + draw(st.integers(0, 2**31))
+    return Ledger(1, t, None, b"embedded", 0, np.zeros(2), np.array(base, ENTRY), np.array(tail, EVENT))
+
+
+@given(st.lists(ledgers(), max_size=8), st.sampled_from([-1, 2, 1024]))
+def test_entries_of_all_are_those_of_each_whatever_the_others(given_ledgers, most_sorted):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recommender.ledger.layout, "MOST_SORTED", most_sorted)
+        found = entries_of_all(given_ledgers)
+    assert [each.tobytes() for each in found] == [entries(ledger).tobytes() for ledger in given_ledgers]
 
 
 def test_first_bytes_name_a_revision():

@@ -59,7 +59,6 @@ class FakeInbox:
     def __init__(self):
         self.records = []
         self.revoked = set()
-        self.revoked_by_poll = {}
         self.commits = []
         self.closed_with = None
         self.holds = []
@@ -80,7 +79,6 @@ class FakeInbox:
 
     def poll(self, wait_s, most=256, *, is_held=False):  # noqa: ARG002 - the inbox's signature
         self.holds.append(is_held)
-        self.revoked |= self.revoked_by_poll.pop(len(self.holds), set())
         if is_held:
             return []
         taken, self.records = self.records[:most], self.records[most:]

@@ -6,7 +6,7 @@ from recommender.policies import POLICIES
 from schemas.codec import decode_answer, encode
 from schemas.errors import LedgerError, RequestError
 from schemas.events import ERROR_CODES, Filters, GenreFilter, Item, StateView
-from services.scorer.answer import read_profile, view_state
+from services.scorer.answer import read_profiles, view_state
 from tests.services.scorer.sights import (
     TOPIC,
     ask,
@@ -134,22 +134,22 @@ def test_a_refusal_has_a_code_no_items_and_the_state_if_it_was_looked_at():
 class TestProfile:
     def test_the_ledgers_mean_serves_as_it_is_when_made_with_the_live_embedding(self):
         ledger = make_ledger(("a", 4), ("c", 5))
-        assert read_profile("u", ledger, make_catalogue()).theta.tobytes() == ledger.mean.tobytes()
+        assert read_profiles({"u": ledger}, make_catalogue())["u"].theta.tobytes() == ledger.mean.tobytes()
 
     def test_the_mean_is_recomputed_when_made_with_another_embedding(self):
         ledger = make_ledger(("a", 4), ("c", 5), embedding_id=b"another.")
-        theta = read_profile("u", ledger, make_catalogue()).theta
+        theta = read_profiles({"u": ledger}, make_catalogue())["u"].theta
         assert theta == pytest.approx([(4 * 1.0 + 5 * 0.6) / 2, 5 * 0.8 / 2])
 
     def test_the_mean_is_recomputed_once_an_item_without_a_vector_has_one(self):
         ledger = make_ledger(("e", 4))
         assert ledger.unembedded == 1
-        profile = read_profile("u", ledger, make_catalogue())
+        profile = read_profiles({"u": ledger}, make_catalogue())["u"]
         assert profile.theta.tolist() == [0.0, 0.0]
         assert profile.t == 1
 
     def test_an_unknown_user_has_the_zero_profile(self):
-        profile = read_profile("u", None, make_catalogue())
+        profile = read_profiles({"u": None}, make_catalogue())["u"]
         assert (profile.t, profile.theta.tolist(), len(profile.rows)) == (0, [0.0, 0.0], 0)
 
 

@@ -6,7 +6,7 @@ from kafka.errors import GroupAuthorizationFailedError, KafkaTimeoutError, NodeN
 
 import services.scorer.inbox
 from schemas.errors import StreamrecError
-from services.scorer.inbox import Inbox
+from services.scorer.inbox import COMMIT_EVERY_S, Inbox
 from streams.settings import Settings
 from tests.waiting import wait_until
 
@@ -88,8 +88,18 @@ def consumer(monkeypatch):
 
 
 @pytest.fixture
-def inbox(consumer):
-    return Inbox(Settings(session_timeout_s=6, rebalance_timeout_s=3, store_timeout_s=5))
+def clock():
+    """Seconds, counted at each look."""
+    return SimpleNamespace(now_s=0.0, step_s=1.0)
+
+
+@pytest.fixture
+def inbox(consumer, clock):
+    def now_s():
+        clock.now_s += clock.step_s
+        return clock.now_s
+
+    return Inbox(Settings(session_timeout_s=6, rebalance_timeout_s=3, store_timeout_s=5), now_s)
 
 
 def tp(partition):
@@ -190,6 +200,19 @@ class TestCommit:
         assert len(consumer().committing) == 1
         inbox.commit({0: 6, 1: 7})
         assert consumer().committing[1][0] == {tp(0): OffsetAndMetadata(6, "", -1)}
+
+    def test_commits_are_some_time_apart(self, inbox, consumer, clock):
+        clock.step_s = 0.0
+        for at in (5, 6):
+            inbox.commit({0: at})
+            offsets, callback = consumer().committing[0]
+            callback(offsets, None)
+        clock.now_s = COMMIT_EVERY_S - 0.001
+        inbox.commit({0: 7})
+        assert len(consumer().committing) == 1
+        clock.now_s = COMMIT_EVERY_S
+        inbox.commit({0: 8})
+        assert consumer().committing[1][0] == {tp(0): OffsetAndMetadata(8, "", -1)}
 
     def test_a_commit_refused_by_a_rebalance_is_tried_again(self, inbox, consumer):
         inbox.commit({0: 5})

@@ -5,9 +5,8 @@ from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 from prometheus_client import REGISTRY
 
 import services.scorer.scoring
-from schemas.codec import encode
 from schemas.errors import StreamrecError
-from schemas.events import Position, RecommendationRequest
+from schemas.events import Position
 from services.scorer.scoring import MAX_UNACKNOWLEDGED
 from services.scorer.waiting import MAX_WAITING
 from tests.services.scorer.fakes import Bench
@@ -71,6 +70,19 @@ class TestAnswering:
         bench.scorer.step()
         assert bench.codes() == {"r1": "ok", "bad": "internal", "r2": "ok"}
         assert "ZeroDivisionError: a fault" in bench.answers[1].error.message
+
+    def test_a_fault_in_what_a_batch_shares_is_internal_for_each_and_the_next_batch_is_served(self, bench, monkeypatch):
+        def fail(*_):
+            raise ZeroDivisionError("a fault")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("services.scorer.answer.build_profiles", fail)
+            for name in ("r1", "r2"):
+                bench.ask(name)
+            bench.scorer.step()
+        bench.ask("next")
+        bench.scorer.step()
+        assert bench.codes() == {"r1": "internal", "r2": "internal", "next": "ok"}
 
     def test_an_unreadable_ledger_is_internal_for_its_user_only(self, bench):
         bench.states.unreadable = {"v": "ledger version must be 1.1, got 9.9"}
@@ -321,22 +333,6 @@ class TestWaiting:
         assert bench.codes() == {"kept": "ok"}
         assert bench.inbox.commits[-1] == {1: 6}
 
-    def test_partition_lost_while_lingering_takes_what_is_in_hand_of_it_along(self, bench, monkeypatch):
-        for number in range(20):
-            bench.ask(f"r{number}", partition=1)
-        bench.ask("waits", partition=0, offset=30, min_t=1)
-        bench.scorer.step()
-        monkeypatch.setattr(services.scorer.scoring, "LINGER_S", 3600.0)
-        for number in range(300):
-            value = encode(RecommendationRequest(request_id=f"s{number}", user_id="u"))
-            bench.inbox.put(value, partition=0 if number < 4 else 1)
-        poll = bench.inbox.poll
-        monkeypatch.setattr(bench.inbox, "poll", lambda wait_s, most=256, **held: poll(wait_s, min(most, 4), **held))
-        bench.inbox.revoked_by_poll = {len(bench.inbox.holds) + 2: {0}}
-        bench.scorer.step()
-        assert 0 not in bench.inbox.commits[-1]
-        assert not any(f"s{number}" in bench.codes() for number in range(4))
-
 
 class TestStoreAway:
     def test_requests_are_kept_and_answered_when_the_store_is_back(self, bench):
@@ -413,33 +409,51 @@ class TestFinishing:
         assert bench.inbox.closed_with == {0: 5}
 
 
-def test_under_load_the_next_batch_lingers_for_more(bench, monkeypatch):
-    for number in range(20):
+def test_a_batch_is_what_has_come_up_to_256_and_nothing_waits_for_more(bench):
+    for number in range(300):
+        bench.ask(f"r{number}")
+    for _ in range(3):
+        bench.scorer.step()
+    assert [len(look) for look in bench.states.looks] == [256, 44]
+    assert len(bench.inbox.holds) == 3
+
+
+@pytest.mark.parametrize(("send_every_s", "sent_before"), [(0.0, [0, 1, 2]), (3600.0, [0, 0, 0])])
+def test_answers_of_a_long_batch_go_out_as_they_come(bench, monkeypatch, send_every_s, sent_before):
+    monkeypatch.setattr(services.scorer.scoring, "SEND_EVERY_S", send_every_s)
+    answer, seen = bench.scorer._answerer.answer, []
+
+    def note(request, sight):
+        seen.append(len(bench.producer.sent))
+        return answer(request, sight)
+
+    monkeypatch.setattr(bench.scorer._answerer, "answer", note)
+    for number in range(3):
         bench.ask(f"r{number}")
     bench.scorer.step()
-    polls = []
-    poll = bench.inbox.poll
+    assert seen == sent_before
+    assert [answer.request_id for answer in bench.answers] == ["r0", "r1", "r2"]
 
-    def count(wait_s, most=256, *, is_held=False):
-        polls.append(wait_s)
-        return poll(wait_s, 1, is_held=is_held)
 
-    monkeypatch.setattr(bench.inbox, "poll", count)
-    monkeypatch.setattr(services.scorer.scoring, "LINGER_S", 3600.0)
+def test_under_overload_what_expired_is_answered_before_anything_is_scored_and_counted(bench):
+    def count():
+        return REGISTRY.get_sample_value("streamrec_answers_total", {"code": "deadline_exceeded"}) or 0.0
+
     for number in range(300):
-        bench.inbox.put(encode(RecommendationRequest(request_id=f"s{number}", user_id="u")))
+        bench.ask(f"waits{number}", ts_ms=0, deadline_ms=10_000, min_t=1)
     bench.scorer.step()
-    assert len(polls) == 256
-    assert len(bench.answers) == 20 + 256
-
-
-def test_an_idle_scorer_does_not_linger(bench, monkeypatch):
-    polls = []
-    poll = bench.inbox.poll
-    monkeypatch.setattr(bench.inbox, "poll", lambda wait_s, *_, **__: polls.append(1) or poll(wait_s))
-    bench.ask()
     bench.scorer.step()
-    assert polls == [1]
+    before = count()
+    for number in range(10):
+        bench.ask(f"live{number}", ts_ms=1000, deadline_ms=10_000)
+        bench.ask(f"late{number}", ts_ms=0, deadline_ms=100)
+    bench.states.ledgers["u"] = make_ledger(("a", 4))
+    bench.states.watermark = 1
+    bench.now_ms = 1000.0
+    bench.look_again()
+    assert [answer.request_id for answer in bench.answers[:10]] == [f"late{number}" for number in range(10)]
+    assert set(bench.codes().values()) == {"ok", "deadline_exceeded"}
+    assert count() - before == 10
 
 
 def test_warm_up_scores_with_every_policy_and_answers_nobody(bench):
