@@ -265,7 +265,7 @@ class Stage(System):
             wait_until(is_done, timeout_s)
         except EngineError as error:
             if BROKEN_LEDGER in str(error):
-                raise PromiseBrokenError(str(error)) from error
+                raise PromiseBrokenError(f"a ledger cannot be read\n{error}") from error
             raise
         except AssertionError as error:
             late = f"not within {timeout_s:g} s: watermarks {self.watermarks()} reach {ends}"
