@@ -7,14 +7,16 @@ Every rating due after a run's first second counts, however late it was seen. `s
 store's file is synced every second. Beside the latencies stand the cores that each process used.
 
 Capacity is measured first, with producer and reader beside it: ratings seen a second while more than that are offered,
-from the first second to the producer's last rating.
+from the first second to the producer's last rating. All runs on Apache Kafka follow one another on one log; on the
+embedded broker, which each batch in its log makes slower, every run has servers and a worker of its own.
 """
 
 import argparse
+import contextlib
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +70,15 @@ class Seen:
         return float(np.percentile((self.seen - self.due)[is_warm] * 1000, share))
 
 
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Servers with an empty log, the worker on them, and how far it is."""
+
+    stage: Stage
+    worker: Child
+    watch: Watch
+
+
 def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.freshness", description=__doc__)
@@ -77,41 +88,57 @@ def main() -> None:
     rows: list[Row] = []
     ratios: dict[str, float] = {}
     for broker, home in brokers(arguments.broker):
-        with (
-            tempfile.TemporaryDirectory(prefix="streamrec-freshness-") as directory,
-            Stage(Path(directory) / "run", home, LOG_EVENTS) as stage,
-        ):
-            capacity, found = _measure(stage, is_quick=arguments.quick)
+        capacity, found = _measure(home, is_quick=arguments.quick)
         rows += [_row(broker, level, capacity, runs) for level, runs in found.items()]
         half = statistics.median(run.percentile_ms(99) for run in found[0.5])
         ratios |= {f"p99_ms_at_half, {broker}": half, f"capacity_per_s, {broker}": capacity}
     report("freshness", rows, ratios, packages=PACKAGES, as_json=arguments.json)
 
 
-def _measure(stage: Stage, *, is_quick: bool) -> tuple[float, dict[float, list[Seen]]]:
-    settings = stage.make_settings("freshness")
-    watch = Watch(settings, stage.topic.topic_id)
+def _measure(home: Path | None, *, is_quick: bool) -> tuple[float, dict[float, list[Seen]]]:
     found: dict[float, list[Seen]] = {level: [] for level in LEVELS}
-    with stage.child("worker", WORKER, settings) as worker:
-        worker.wait_for_event("worker.ready", READY_TIMEOUT_S)
-        wait_until(lambda: len(watch.marks()) == PARTITIONS, READY_TIMEOUT_S, "every partition is claimed")
-        offered_s = OFFERED_S / 2 if is_quick else OFFERED_S
-        tries = [_produce(stage, worker, watch, OFFERED, int(OFFERED * offered_s)).rate for _ in range(3)]
+    with contextlib.ExitStack() as stack:
+        opened: list[Bench] = []
+
+        def produce(rate: float, seconds: float) -> Seen:
+            if home is None:  # each batch in its log makes the embedded broker slower
+                stack.close()
+                opened.clear()
+            if not opened:
+                opened.append(stack.enter_context(_opened(home)))
+            return _produce(opened[0], rate, int(rate * seconds))
+
+        tries = [produce(OFFERED, OFFERED_S / 2 if is_quick else OFFERED_S).rate for _ in range(3)]
         capacity = statistics.median(tries)
         print(f"  capacity: {', '.join(f'{rate:,.0f}' for rate in tries)}/s", file=sys.stderr, flush=True)
-        seconds = QUICK_SECONDS if is_quick else SECONDS
         for _ in range(2 if is_quick else REPEATS):
             for level in LEVELS:
-                run = _produce(stage, worker, watch, level * capacity, int(level * capacity * seconds))
+                run = produce(level * capacity, QUICK_SECONDS if is_quick else SECONDS)
                 found[level].append(run)
                 shown = f"p50 {run.percentile_ms(50):.1f} ms, p99 {run.percentile_ms(99):.1f} ms"
                 print(f"  {level:.0%} of {capacity:,.0f}/s: {shown}", file=sys.stderr, flush=True)
-    watch.close()
     return capacity, found
 
 
-def _produce(stage: Stage, worker: Child, watch: Watch, rate: float, events: int) -> Seen:
+@contextlib.contextmanager
+def _opened(home: Path | None) -> Iterator[Bench]:
+    with (
+        tempfile.TemporaryDirectory(prefix="streamrec-freshness-") as directory,
+        Stage(Path(directory) / "run", home, LOG_EVENTS) as stage,
+    ):
+        settings = stage.make_settings("freshness")
+        with (
+            contextlib.closing(Watch(settings, stage.topic.topic_id)) as watch,
+            stage.child("worker", WORKER, settings) as worker,
+        ):
+            worker.wait_for_event("worker.ready", READY_TIMEOUT_S)
+            wait_until(lambda: len(watch.marks()) == PARTITIONS, READY_TIMEOUT_S, "every partition is claimed")
+            yield Bench(stage, worker, watch)
+
+
+def _produce(bench: Bench, rate: float, events: int) -> Seen:
     """Send events on schedule while a reader looks at the watermarks until all are seen."""
+    stage, worker, watch = bench.stage, bench.worker, bench.watch
     target = sum(watch.marks().values()) + events
     sent, looked = (stage.directory / f"{name}-{target}.npz" for name in ("sent", "looked"))
     sending = [stage.broker.url, stage.topic.name, str(stage.records_path), str(rate), str(events), str(sent)]

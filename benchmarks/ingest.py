@@ -126,10 +126,12 @@ def _interrupt(number: int, _: object) -> NoReturn:
 def brokers(wanted: str) -> list[tuple[str, Path | None]]:
     """Return names and homes of the brokers to measure on: Apache Kafka where KAFKA_HOME is set, and the embedded."""
     home = os.environ.get("KAFKA_HOME")
+    if wanted == "kafka" and not home:
+        sys.exit("--broker kafka needs KAFKA_HOME, the folder of an unpacked Apache Kafka")
     found: list[tuple[str, Path | None]] = []
     if home and wanted != "embedded":
         found.append(("Apache Kafka", Path(home)))
-    if wanted != "kafka" or not home:
+    if wanted != "kafka":
         found.append(("embedded", None))
     return found
 

@@ -18,6 +18,7 @@ import redis
 from kafka import TopicPartition
 
 from recommender.embeddings.training import PcaSettings
+from schemas.errors import EngineError
 from schemas.events import ModelRelease
 from services.admin.releases import publish_release
 from services.lab.synthetic import Sizes, generate
@@ -41,6 +42,7 @@ SESSION_S = 1.5
 SETTLE_S = 60.0
 RECONNECT_MS = 200
 DIM = 4
+BROKEN_LEDGER = "do not fit a ledger"
 
 
 class PromiseBrokenError(AssertionError):
@@ -249,7 +251,8 @@ class Stage(System):
         """Wait until everything acknowledged is behind the watermarks, while no worker dies.
 
         Raises:
-            PromiseBrokenError: it is not in time, or the watermarks are past the log.
+            PromiseBrokenError: it is not in time, or a worker died of a ledger that cannot be read.
+            EngineError: a worker died of something else.
         """
         ends = self.book.ends()
 
@@ -260,6 +263,10 @@ class Stage(System):
 
         try:
             wait_until(is_done, timeout_s)
+        except EngineError as error:
+            if BROKEN_LEDGER in str(error):
+                raise PromiseBrokenError(f"a ledger cannot be read\n{error}") from error
+            raise
         except AssertionError as error:
             late = f"not within {timeout_s:g} s: watermarks {self.watermarks()} reach {ends}"
             raise PromiseBrokenError(late) from error
