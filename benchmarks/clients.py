@@ -7,6 +7,7 @@ that a message took in the client's process, all its threads together, and, in t
 """
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -35,7 +36,8 @@ def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.clients", description=__doc__)
     add_arguments(parser)
-    parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka", help="which broker")
+    default = "kafka" if os.environ.get("KAFKA_HOME") else "embedded"
+    parser.add_argument("--broker", choices=("kafka", "embedded"), default=default, help="which broker")
     arguments = parser.parse_args()
     broker, home = brokers(arguments.broker)[0]
     with (
