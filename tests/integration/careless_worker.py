@@ -4,14 +4,11 @@ It begins where the group's committed offset says instead of at the watermark, a
 watermark is where they expect it.
 """
 
-from hashlib import sha1
-
 from services.cli.main import main
 from streams.store.scripts import COMMIT
 from streams.worker.claim import Claimer
 from streams.worker.session import Session
-
-GUARD = "if next_offset ~= ARGV[4] or fence ~= ARGV[2] then return {'OFFSET', next_offset} end\n"
+from tests.streams.store.mutants import NO_FENCE, NO_OFFSET, without
 
 _claim = Claimer.claim
 
@@ -24,8 +21,7 @@ async def claim_at_committed(claimer: Claimer, ends) -> Session:
 
 
 if __name__ == "__main__":
-    assert GUARD in COMMIT.body
-    COMMIT.body = COMMIT.body.replace(GUARD, "")
-    COMMIT.sha = sha1(COMMIT.body.encode()).hexdigest()
+    mutant = without(COMMIT, *NO_OFFSET, NO_FENCE[1])
+    COMMIT.body, COMMIT.sha = mutant.body, mutant.sha
     Claimer.claim = claim_at_committed
     main()
