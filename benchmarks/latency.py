@@ -5,6 +5,9 @@ millisecond what is due; a listener (another) notes when bytes come on the topic
 run. A request's latency is from the time it was due, however late it went out, to its answer's arrival; requests due in
 a run's first second do not count. Every request is answered in the end, or named as unanswered.
 
+A change of the catalogue is timed too: from the acknowledgement of a new item to the first answer that has it, asked
+for over and over on an idle bus.
+
 Saturation comes first: answers a second while twice of what can be answered is on offer. Loads are shares of each
 side's own. What is expired when it is read must cost little: that rate is measured too.
 
@@ -20,7 +23,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,9 +37,13 @@ from benchmarks.ingest_sides.stage import READY_TIMEOUT_S, RUN_TIMEOUT_S, Server
 from benchmarks.latency_sides.answers import read_answers
 from benchmarks.latency_sides.watched_scorer import ASK
 from benchmarks.latency_sides.world import DEADLINE_MS, keep_requests, make_world, number_of
+from schemas.codec import encode
 from schemas.errors import StreamrecError
+from schemas.events import Item, RecommendationRequest
+from services.admin.ask import Asker
 from services.admin.bus import log_ends, open_admin
 from services.runtime.supervise import Child
+from streams.bus.clients import make_producer
 from streams.bus.topics import TopicInfo, create_topics, require_topic
 from streams.settings import Settings
 
@@ -180,6 +187,25 @@ class Side:
         _say(f"{self.name} saturates at {', '.join(f'{rate:,.0f}' for rate in found)}/s")
         return statistics.median(found)
 
+    def until_answered_s(self, item_id: str) -> float:
+        """Publish a new item, and return the seconds until an answer has it.
+
+        Raises:
+            StreamrecError: no answer has it in time.
+        """
+        with closing(make_producer(self._settings, linger_ms=0)) as producer, Asker(self._settings) as asker:
+            value = encode(Item(item_id=item_id, title="New", genres=("Drama",), year=2026))
+            producer.send(self._settings.topic("items"), key=item_id.encode(), value=value).get(READY_TIMEOUT_S)
+            began = time.monotonic()
+            while time.monotonic() - began < READY_TIMEOUT_S:
+                asked = f"{item_id}-{time.monotonic_ns()}"
+                answer = asker.ask(
+                    RecommendationRequest(request_id=asked, user_id="nobody", candidates=(item_id,)), READY_TIMEOUT_S
+                )
+                if answer.items:
+                    return time.monotonic() - began
+        raise StreamrecError(f"no answer has item {item_id!r} within {READY_TIMEOUT_S:g} s")
+
     def _batches(self) -> tuple[float, float]:
         """Return how many batches and requests the scorer has answered."""
         if self.name == PLAIN:
@@ -265,14 +291,14 @@ def main() -> None:
             for size in wanted:
                 try:
                     with sides(servers, size) as both:
-                        found, expired = _measure(both, arguments)
+                        found, others = _measure(both, arguments)
                 except StreamrecError as error:
                     left_out.append(f"{size} items on {broker}: {error}")
                     _say(left_out[-1])
                     continue
                 rows += [_row(broker, size, *each) for each in found]
-                ratios |= {f"{name}{suffix}": figure for name, figure in _ratios(size, found).items()}
-                ratios[f"expired_vs_saturation_{size}{suffix}"] = expired
+                figures = _ratios(size, found) | {f"{name}_{size}": figure for name, figure in others.items()}
+                ratios |= {f"{name}{suffix}": figure for name, figure in figures.items()}
     note = "" if not left_out else f"Left out: {'; '.join(left_out)}"
     if not rows:
         sys.exit(note)
@@ -283,8 +309,8 @@ Found = tuple[str, float, float, list[Asked]]
 """Name of the side, its saturation, the share of it that was offered, and the runs."""
 
 
-def _measure(both: Sequence[Side], arguments: argparse.Namespace) -> tuple[list[Found], float]:
-    """Return what was found, and how many times faster than it answers the scorer refuses what is expired."""
+def _measure(both: Sequence[Side], arguments: argparse.Namespace) -> tuple[list[Found], dict[str, float]]:
+    """Return what was found, and how fast what is expired is refused and a new item answered."""
     seconds = QUICK_SECONDS if arguments.quick else SECONDS
     repeats = arguments.repeats or (2 if arguments.quick else REPEATS)
     saturation = {side.name: side.saturate(OFFERED_S / 2 if arguments.quick else OFFERED_S, 3) for side in both}
@@ -303,7 +329,13 @@ def _measure(both: Sequence[Side], arguments: argparse.Namespace) -> tuple[list[
                 if run.unanswered or run.errors:
                     _say(f"unanswered: {run.unanswered[:10]}; errors: {dict(run.errors)}")
     found = [(name, saturation[name], level, own) for (name, level), own in runs.items()]
-    return found, expired.burst_rate / saturation[OURS]
+    changes = [both[0].until_answered_s(f"new{number}") for number in range(repeats)]
+    _say(f"a new item is answered after {', '.join(f'{seconds:.2f}' for seconds in changes)} s")
+    return found, {
+        "expired_vs_saturation": expired.burst_rate / saturation[OURS],
+        "new_item_s": statistics.median(changes),
+        "new_item_s_highest": max(changes),
+    }
 
 
 def _row(broker: str, size: str, side: str, saturation: float, level: float, runs: Sequence[Asked]) -> Row:
