@@ -47,7 +47,8 @@ from streams.bus.clients import make_producer
 from streams.bus.topics import TopicInfo, create_topics, require_topic
 from streams.settings import Settings
 
-PACKAGES = ("kafka-python", "redis", "hiredis", "msgspec", "numpy", "hdrhistogram")
+PACKAGES = ("kafka-python", "confluent-kafka", "redis", "hiredis", "msgspec", "numpy", "hdrhistogram")
+SCORER_CLIENTS = ("kafka-python", "confluent")
 SIZES = {"1k": 1_000, "100k": 100_000, "1M": 1_000_000}
 LEVELS = (0.1, 0.25, 0.5, 0.8)
 SHARES = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
@@ -242,13 +243,13 @@ def argv(module: str, arguments: Sequence[str] = ()) -> list[str]:
 
 
 @contextmanager
-def sides(servers: Servers, size: str) -> Iterator[list[Side]]:
-    """Make a catalogue of a size and run both scorers beside it.
+def sides(servers: Servers, size: str, client: str) -> Iterator[list[Side]]:
+    """Make a catalogue of a size and run both scorers beside it, ours on a Kafka client.
 
     Raises:
         StreamrecError: that cannot be done here.
     """
-    ours = servers.make_settings(f"n{size}", topic_prefix=f"n{size}.")
+    ours = servers.make_settings(f"n{size}", topic_prefix=f"n{size}.", scorer_client=client)
     began = time.monotonic()
     make_world(ours, SIZES[size])
     _say(f"{size} items after {time.monotonic() - began:.0f} s")
@@ -273,6 +274,7 @@ def main() -> None:
     add_arguments(parser)
     parser.add_argument("--broker", choices=("kafka", "embedded", "both"), default="both", help="which broker")
     parser.add_argument("--items", default=",".join(SIZES), help=f"sizes of the catalogue, of {', '.join(SIZES)}")
+    parser.add_argument("--client", choices=SCORER_CLIENTS, default=SCORER_CLIENTS[0], help="our scorer's Kafka client")
     parser.add_argument("--repeats", type=int, default=0, help=f"how often; {REPEATS} by default, 2 with --quick")
     arguments = parser.parse_args()
     wanted = arguments.items.split(",")
@@ -290,13 +292,13 @@ def main() -> None:
         ):
             for size in wanted:
                 try:
-                    with sides(servers, size) as both:
+                    with sides(servers, size, arguments.client) as both:
                         found, others = _measure(both, arguments)
                 except StreamrecError as error:
                     left_out.append(f"{size} items on {broker}: {error}")
                     _say(left_out[-1])
                     continue
-                rows += [_row(broker, size, *each) for each in found]
+                rows += [_row(broker, size, arguments.client, *each) for each in found]
                 figures = _ratios(size, found) | {f"{name}_{size}": figure for name, figure in others.items()}
                 ratios |= {f"{name}{suffix}": figure for name, figure in figures.items()}
     note = "" if not left_out else f"Left out: {'; '.join(left_out)}"
@@ -338,10 +340,10 @@ def _measure(both: Sequence[Side], arguments: argparse.Namespace) -> tuple[list[
     }
 
 
-def _row(broker: str, size: str, side: str, saturation: float, level: float, runs: Sequence[Asked]) -> Row:
+def _row(broker: str, size: str, client: str, side: str, saturation: float, level: float, runs: Sequence[Asked]) -> Row:
     row: dict[str, object] = {
         "items": size,
-        "side": side,
+        "side": f"{side}, {client}" if side == OURS else side,
         "broker": broker,
         "load": f"{level:.0%}",
         "per_s": round(level * saturation),

@@ -46,6 +46,7 @@ class Catalogue:
         item_ids: their ids.
         hashes: xxh64 of the ids, shape [N].
         listed: False where withdrawn, shape [N].
+        unlisted: rows of the withdrawn, ascending.
         vectors: embeddings, shape [N, D], C-contiguous; zero where there is none.
         has_vector: shape [N].
         embedding_id: 8 bytes that name the vectors; :data:`NO_EMBEDDING` for none.
@@ -57,6 +58,7 @@ class Catalogue:
     item_ids: tuple[str, ...]
     hashes: Hashes
     listed: Flags
+    unlisted: Integers
     vectors: Floats
     has_vector: Flags
     embedding_id: bytes
@@ -129,11 +131,13 @@ def build_catalogue(
     sorted_hashes = hashes[sorted_rows]
     _refuse_collisions(item_ids, sorted_hashes, sorted_rows)
     vectors, has_vector = _embed(items, vectors_of)
+    listed = np.array([entry.listed for entry in ordered], dtype=np.bool_)
     return Catalogue(
         items=items,
         item_ids=item_ids,
         hashes=read_only(hashes),
-        listed=read_only(np.array([entry.listed for entry in ordered], dtype=np.bool_)),
+        listed=read_only(listed),
+        unlisted=read_only(np.flatnonzero(~listed)),
         vectors=read_only(vectors),
         has_vector=read_only(has_vector),
         embedding_id=embedding_id,

@@ -7,6 +7,7 @@ import numpy as np
 
 from recommender.arrays import Flags, Integers
 from recommender.catalogue import Catalogue
+from recommender.rows import AllBut
 from schemas.events import AttributeValue, Filters, GenreFilter, Item, YearFilter
 
 _Condition = Callable[[Item], bool]
@@ -46,8 +47,8 @@ def allowed_rows(
     exclude: Sequence[str] = (),
     exclude_rows: Integers | None = None,
     allowed: Flags | None = None,
-) -> Integers:
-    """Return the rows that may be recommended, in the order that decides ties, shape [M].
+) -> Integers | AllBut:
+    """Return the rows that may be recommended, in the order that decides ties, shape [M]; an array of them, or as good.
 
     Args:
         catalogue: the items; withdrawn ones are never allowed.
@@ -57,12 +58,17 @@ def allowed_rows(
         exclude_rows: rows left out, as those the user has seen.
         allowed: a mask of :func:`mask`, shape [N].
     """
-    keep = catalogue.listed.copy() if allowed is None else catalogue.listed & allowed
+    left_out = [catalogue.unlisted]
     if len(exclude):
         excluded = catalogue.rows_of(exclude)
-        keep[excluded[excluded >= 0]] = False
+        left_out.append(excluded[excluded >= 0])
     if exclude_rows is not None:
-        keep[exclude_rows] = False
+        left_out.append(exclude_rows)
+    if candidates is None and allowed is None:
+        return AllBut(catalogue.size, np.unique(np.concatenate(left_out)))
+    keep = np.ones(catalogue.size, dtype=np.bool_) if allowed is None else allowed.copy()
+    for rows in left_out:
+        keep[rows] = False
     if candidates is None:
         return np.flatnonzero(keep)
     rows = catalogue.rows_of(list(dict.fromkeys(candidates)))

@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     fold_idle_s: int = Field(
         300, ge=0, le=10_000_000, description="how long nobody touched a ledger before the worker makes it smaller"
     )
+    scorer_client: Literal["kafka-python", "confluent"] = Field(
+        "kafka-python", description="the scorer's Kafka client; confluent is faster and needs streamrec[confluent]"
+    )
     fetch_wait_ms: int = Field(20, ge=1, le=10_000, description="how long a broker may hold a fetch without records")
     ledger_cache_mb: int = Field(
         64, ge=0, le=65_536, description="memory in which a worker keeps ledgers it read or wrote last; 0: none"

@@ -98,11 +98,10 @@ class BanditPolicy:
             choices = choose_uniformly(n, request.k, draws)
             scores = self.score(request.rows[choices.positions], profile, catalogue, statistics)
             return _build_slate(request, scores, np.arange(len(choices.positions)), choices, epsilon)
-        rows, kept = request.rows, None
+        kept = None
         if self.shortlist is not None:
             kept = self.shortlist(request, profile, catalogue, statistics, self.settings)
-        if kept is not None:
-            rows = rows[kept]
+        rows = np.asarray(request.rows) if kept is None else request.rows[kept]
         scores = self.score(rows, profile, catalogue, statistics)
         shuffled = scores.untried if self.shuffles_untried else None
         if shuffled is not None and shuffled.any():
@@ -115,6 +114,8 @@ class BanditPolicy:
             choices = replace(choices, positions=kept[best])
         if epsilon:
             choices = choose_epsilon_greedily(n, choices.positions, epsilon, draws)
+        if not choices.explored.any():
+            return _build_slate(request, scores, best, choices, epsilon)
         if kept is None:
             return _build_slate(request, scores, choices.positions, choices, epsilon)
         scores = self.score(request.rows[choices.positions], profile, catalogue, statistics)

@@ -7,6 +7,7 @@ from recommender.arrays import Flags, Floats, Integers
 from recommender.catalogue import Catalogue
 from recommender.draws import Draws
 from recommender.profile import Profile
+from recommender.rows import AllBut
 from recommender.statistics import StatisticsView
 
 
@@ -24,7 +25,7 @@ class SlateRequest:
     """
 
     k: int
-    rows: Integers
+    rows: Integers | AllBut
     epsilon: float | None = None
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from recommender.policies.default import highest_and_lift, taste
 from recommender.policies.protocol import SlateRequest
 from recommender.policies.settings import PolicySettings
 from recommender.profile import Profile
+from recommender.rows import AllBut
 from recommender.statistics import StatisticsView
 from recommender.topk.index import ItemIndex, warm_up
 
@@ -71,9 +72,8 @@ def shortlist_ucb(
         return None
     index = catalogue.derived(ItemIndex)
     theta = taste(profile, catalogue, statistics, settings)
-    untried = np.zeros(catalogue.size, dtype=np.bool_)
-    untried[request.rows] = statistics.counts[request.rows] == 0
-    untried[profile.rows] = False
+    untried = statistics.counts == 0
+    untried[_left_out(request.rows, profile, catalogue.size)] = False
     if np.count_nonzero(untried) < request.k:
         return None
     highest, lift = highest_and_lift(theta, catalogue, statistics, settings)
@@ -85,21 +85,34 @@ def shortlist_ucb(
 def _is_searched(request: SlateRequest, catalogue: Catalogue) -> bool:
     """Return whether the index serves: for many rows of the catalogue, in its order."""
     n = len(request.rows)
-    return n >= SEARCHED_ROWS and n * _SPARSE >= catalogue.size and bool((np.diff(request.rows) > 0).all())
+    if n < SEARCHED_ROWS or n * _SPARSE < catalogue.size:
+        return False
+    return isinstance(request.rows, AllBut) or bool((np.diff(request.rows) > 0).all())
 
 
-def _leave_out(rows: Integers, profile: Profile, size: int) -> tuple[Flags | None, Integers]:
+def _leave_out(rows: Integers | AllBut, profile: Profile, size: int) -> tuple[Flags | None, Integers]:
     """Return which items are allowed, None for all but few, and the few that are not: what is seen is left out."""
-    allowed = np.zeros(size, dtype=np.bool_)
-    allowed[rows] = True
-    allowed[profile.rows] = False
-    if size - np.count_nonzero(allowed) <= _FEW_EXCLUDED:
-        return None, np.flatnonzero(~allowed)
+    left_out = _left_out(rows, profile, size)
+    if len(left_out) <= _FEW_EXCLUDED:
+        return None, left_out
+    allowed = np.ones(size, dtype=np.bool_)
+    allowed[left_out] = False
     return allowed, np.zeros(0, dtype=np.int64)
 
 
-def _positions(rows: Integers, found: Integers, seen: Integers) -> Integers:
+def _left_out(rows: Integers | AllBut, profile: Profile, size: int) -> Integers:
+    if isinstance(rows, AllBut):
+        return np.union1d(rows.left_out, profile.rows)
+    others = np.ones(size, dtype=np.bool_)
+    others[rows] = False
+    others[profile.rows] = True
+    return np.flatnonzero(others)
+
+
+def _positions(rows: Integers | AllBut, found: Integers, seen: Integers) -> Integers:
     """Return the positions of what was found, and of what of the seen is among ``rows``."""
     wanted = np.union1d(found, seen)
+    if isinstance(rows, AllBut):
+        return rows.positions_of(wanted)
     places = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
     return np.asarray(places[rows[places] == wanted])

@@ -56,7 +56,7 @@ class Assignments(ConsumerRebalanceListener):
 
 
 class Inbox:
-    """Reads ``requests`` in the scorers' group.
+    """Reads ``requests`` in the scorers' group, as :class:`services.scorer.ports.RequestSource` says.
 
     Args:
         settings: where the broker is, names and timeouts.

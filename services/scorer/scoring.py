@@ -13,10 +13,11 @@ from recommender.catalogue import Catalogue
 from schemas.errors import EventError, RequestError, StoreUnavailable
 from schemas.events import Recommendation, RecommendationRequest, Timing
 from services.scorer.answer import Answerer, Sight
-from services.scorer.inbox import MAX_BATCH, Inbox
+from services.scorer.inbox import MAX_BATCH
 from services.scorer.intake import Place, Question, RequestRecord, read_question
 from services.scorer.offsets import OffsetTracker
 from services.scorer.outbox import Outbox
+from services.scorer.ports import RequestSource
 from services.scorer.state import StateSource
 from services.scorer.waiting import WaitingRoom, is_reached
 from streams import metrics
@@ -49,7 +50,7 @@ class Scorer:
 
     def __init__(
         self,
-        inbox: Inbox,
+        inbox: RequestSource,
         outbox: Outbox,
         states: StateSource,
         answerer: Answerer,
@@ -111,7 +112,7 @@ class Scorer:
         finally:
             self._inbox.close(self._tracker.committable(), timeout_s / 2)
 
-    def _take_records(self) -> list[RequestRecord]:
+    def _take_records(self) -> Sequence[RequestRecord]:
         is_held = bool(self._backlog) or self._tracker.unanswered - len(self._waiting) > MAX_UNACKNOWLEDGED
         wait_s = IDLE_WAIT_S
         if is_held:

@@ -14,6 +14,7 @@ from schemas.topics import TopicRole
 from services.scorer.answer import Answerer
 from services.scorer.inbox import Inbox
 from services.scorer.outbox import Outbox
+from services.scorer.ports import RequestSource
 from services.scorer.routing import Routing, make_policy_settings
 from services.scorer.scoring import Scorer
 from services.scorer.state import StateSource
@@ -62,11 +63,8 @@ def run_scorer(settings: Settings, stop: threading.Event) -> None:
         catalogue.start()
         catalogue.wait_until_ready(START_TIMEOUT_S)
         states = _make_states(settings, ratings, cleanup)
-        outbox = Outbox(
-            make_producer(settings, linger_ms=0, max_block_ms=PRODUCER_BLOCK_MS), answers.name, letters.name
-        )
+        inbox, outbox = _connect(settings, answers.name, letters.name)
         cleanup.callback(outbox.close, 1.0)
-        inbox = Inbox(settings)
         scorer = Scorer(inbox, outbox, states, answerer, lambda: catalogue.current.catalogue, requests)
         with _finishing(scorer, inbox):
 
@@ -82,7 +80,21 @@ def run_scorer(settings: Settings, stop: threading.Event) -> None:
     log.info("scorer.stopped")
 
 
-def _serve(scorer: Scorer, inbox: Inbox, checks: Sequence[Callable[[], None]], stop: threading.Event) -> None:
+def _connect(settings: Settings, answers: str, letters: str) -> tuple[RequestSource, Outbox]:
+    if settings.scorer_client == "confluent":
+        from services.scorer.librdkafka import (  # noqa: PLC0415 - an extra
+            LibrdkafkaInbox,
+            LibrdkafkaOutbox,
+            make_librdkafka_producer,
+        )
+
+        outbox: Outbox = LibrdkafkaOutbox(make_librdkafka_producer(settings), answers, letters)
+        return LibrdkafkaInbox(settings), outbox
+    producer = make_producer(settings, linger_ms=0, max_block_ms=PRODUCER_BLOCK_MS)
+    return Inbox(settings), Outbox(producer, answers, letters)
+
+
+def _serve(scorer: Scorer, inbox: RequestSource, checks: Sequence[Callable[[], None]], stop: threading.Event) -> None:
     is_ready = False
     while not stop.is_set():
         scorer.step()
@@ -107,7 +119,7 @@ def _collecting_seldom() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _finishing(scorer: Scorer, inbox: Inbox) -> Iterator[None]:
+def _finishing(scorer: Scorer, inbox: RequestSource) -> Iterator[None]:
     """Answer and commit at a clean end; on a failure leave the group without committing."""
     try:
         yield

@@ -7,6 +7,7 @@ import pytest
 
 from recommender.draws import Draws
 from recommender.policies import SlateRequest, make_policy, search
+from recommender.rows import AllBut
 from recommender.topk.index import ItemIndex
 
 N = 10_000
@@ -38,12 +39,17 @@ def row_sets(profile):
         "unseen": np.setdiff1d(everything, profile.rows),
         "filtered": np.flatnonzero(mask < 0.9),
         "few left out": np.flatnonzero(mask < 0.99),
+        "all but few": AllBut(N, np.flatnonzero(mask > 0.99)),
+        "all but many": AllBut(N, np.flatnonzero(mask > 0.9)),
+        "all but the seen": AllBut(N, profile.rows[np.argsort(profile.rows)]),
     }
 
 
 @pytest.mark.parametrize("name", ["greedy", "epsilon_greedy", "ucb"])
 @pytest.mark.parametrize("k", [1, 10, 500])
-@pytest.mark.parametrize("which", ["all", "unseen", "filtered", "few left out"])
+@pytest.mark.parametrize(
+    "which", ["all", "unseen", "filtered", "few left out", "all but few", "all but many", "all but the seen"]
+)
 @pytest.mark.parametrize("is_new", [False, True])
 def test_slate_is_that_of_all_scores(world, monkeypatch, name, k, which, is_new):
     catalogue, rated, new, statistics = world

@@ -26,6 +26,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
+CLIENTS = ("kafka-python", "confluent")
 ITEMS = 40
 USERS = 12
 
@@ -42,8 +43,8 @@ def describe(row):
     return Item(item_id=f"i{row}", title=f"Title {row}", genres=("Drama" if row % 2 else "Comedy",), year=1980 + row)
 
 
-@pytest.fixture(scope="module")
-def own_settings(broker, store, tmp_path_factory):
+@pytest.fixture(scope="module", params=CLIENTS)
+def own_settings(request, broker, store, tmp_path_factory):
     unique = uuid.uuid4().hex[:10]
     return Settings(
         bootstrap_servers=broker.url,
@@ -54,6 +55,7 @@ def own_settings(broker, store, tmp_path_factory):
         shards=2,
         fetch_wait_ms=10,
         session_timeout_s=6,
+        scorer_client=request.param,
     )
 
 
@@ -208,9 +210,13 @@ def test_statistics_reach_answers_as_they_are_committed(scorer, embedded):
 
 class TestLife:
     @pytest.fixture
-    def lone_stage(self, make_settings, broker, store):
+    def lone_stage(self, own_settings, make_settings, broker, store):
         settings = make_settings(
-            bootstrap_servers=broker.url, redis_url=store.url, fetch_wait_ms=10, session_timeout_s=6
+            bootstrap_servers=broker.url,
+            redis_url=store.url,
+            fetch_wait_ms=10,
+            session_timeout_s=6,
+            scorer_client=own_settings.scorer_client,
         )
         stage = Stage(settings)
         stage.describe(describe(row) for row in range(5))

@@ -1,0 +1,275 @@
+"""The scorer's inbox and outbox on confluent-kafka, whose threads are librdkafka's: the `scorer_client` `confluent`.
+
+They do what :mod:`services.scorer.inbox` and :mod:`services.scorer.outbox` do. Consuming, producing and sums happen
+beside Python instead of in it, so a request costs the scorer less and waits less (docs/latency.md).
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from schemas.errors import ConfigurationError, StreamrecError
+from services.scorer.inbox import COMMIT_EVERY_S, MAX_BATCH, MIN_POLL_INTERVAL_S
+from services.scorer.intake import Place
+from services.scorer.outbox import Outbox
+from streams.settings import Settings
+
+try:
+    from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+except ImportError as missing:
+    raise ConfigurationError(
+        "scorer_client confluent needs confluent-kafka: install streamrec[confluent], or set kafka-python"
+    ) from missing
+
+log = structlog.get_logger(__name__)
+
+PRODUCER_BLOCK_S = 10.0
+"""How long a full queue may hold an answer before the scorer ends."""
+_FULL_WAIT_S = 0.01
+_LOST_MEMBERSHIP = (
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001 - confluent-kafka names librdkafka's own errors so
+    KafkaError._NO_OFFSET,  # noqa: SLF001
+)
+_REFUSALS = (
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError._AUTHENTICATION,  # noqa: SLF001
+)
+
+
+@dataclass(slots=True, eq=False)
+class Taken:
+    """A record as the scorer reads it."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+class LibrdkafkaInbox:
+    """Reads ``requests`` in the scorers' group, as :class:`services.scorer.ports.RequestSource` says.
+
+    Args:
+        settings: where the broker is, names and timeouts.
+        now_s: the monotonic clock.
+    """
+
+    def __init__(self, settings: Settings, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._commit_from_s = float("-inf")
+        self._topic = settings.topic("requests")
+        self._revoked: set[int] = set()
+        self._committed: dict[int, int] = {}
+        self._is_committing = False
+        self._is_held = False
+        self._failure: object | None = None
+        self.is_assigned = False
+        session_ms = int(settings.session_timeout_s * 1000)
+        self._consumer = Consumer(
+            common_arguments(settings)
+            | {
+                "group.id": settings.group_scorer,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": settings.fetch_wait_ms,
+                "session.timeout.ms": session_ms,
+                "heartbeat.interval.ms": session_ms // 4,
+                "max.poll.interval.ms": max(
+                    session_ms, int(1000 * max(MIN_POLL_INTERVAL_S, settings.rebalance_timeout_s))
+                ),
+                "on_commit": self._note_commit,
+            }
+        )
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._note_assigned, on_revoke=self._note_revoked, on_lost=self._note_revoked
+        )
+
+    def poll(self, wait_s: float, most: int = MAX_BATCH, *, is_held: bool = False) -> list[Taken]:
+        """Return records, partition by partition in order; none while held, which keeps the membership.
+
+        Raises:
+            StreamrecError: the broker refuses.
+        """
+        if self._failure is not None:
+            raise StreamrecError(f"offsets cannot be committed: {self._failure}")
+        self._hold(is_held=is_held)
+        messages = self._consumer.consume(most, 0)
+        if not messages and (message := self._consumer.poll(wait_s)) is not None:
+            messages = [message, *self._consumer.consume(most - 1, 0)]
+        records = [record for message in messages if (record := self._read(message)) is not None]
+        records.sort(key=lambda record: record.partition)
+        return records
+
+    def take_revoked(self) -> set[int]:
+        """Return the partitions revoked since the last call; some may be assigned again."""
+        revoked, self._revoked = self._revoked, set()
+        for partition in revoked:
+            self._committed.pop(partition, None)
+        return revoked
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Begin to commit next offsets unless a commit is under way or just was; what is left out now comes later."""
+        changed = self._changed(offsets)
+        if not changed or self._is_committing or self._now_s() < self._commit_from_s:
+            return
+        self._commit_from_s = self._now_s() + COMMIT_EVERY_S
+        try:
+            self._consumer.commit(offsets=changed, asynchronous=True)
+        except KafkaException as error:
+            self._note_outcome(error.args[0])
+        else:
+            self._is_committing = True
+
+    def close(self, offsets: Mapping[int, int], timeout_s: float) -> None:  # noqa: ARG002 - librdkafka has its own
+        """Commit next offsets, wait for it, and leave the group."""
+        changed = self._changed(offsets)
+        try:
+            if changed:
+                self._consumer.commit(offsets=changed, asynchronous=False)
+        except KafkaException as error:
+            log.warning("requests.uncommitted", offsets=dict(offsets), error=str(error))
+        finally:
+            self._consumer.close()
+
+    def _hold(self, *, is_held: bool) -> None:
+        """Pause or resume what is assigned; pausing drops what was fetched ahead, which is fetched again."""
+        if is_held == self._is_held:
+            return
+        self._is_held = is_held
+        move = self._consumer.pause if is_held else self._consumer.resume
+        move(self._consumer.assignment())
+
+    def _read(self, message: Any) -> Taken | None:
+        error = message.error()
+        if error is None:
+            return Taken(message.partition(), message.offset(), message.timestamp()[1], message.key(), message.value())
+        if error.fatal() or error.code() in _REFUSALS:
+            raise StreamrecError(f"topic {self._topic!r} cannot be read: {error}")
+        log.warning("requests.retries", error=str(error))
+        return None
+
+    def _changed(self, offsets: Mapping[int, int]) -> list[Any]:
+        return [
+            TopicPartition(self._topic, partition, at)
+            for partition, at in offsets.items()
+            if self._committed.get(partition) != at
+        ]
+
+    def _note_assigned(self, consumer: Any, assigned: Sequence[Any]) -> None:
+        self.is_assigned = True
+        log.info("requests.assigned", partitions=sorted(tp.partition for tp in assigned))
+        if self._is_held:
+            consumer.assign(assigned)
+            consumer.pause(assigned)
+
+    def _note_revoked(self, _: Any, revoked: Sequence[Any]) -> None:
+        self._revoked |= {tp.partition for tp in revoked}
+
+    def _note_commit(self, error: Any, partitions: Sequence[Any]) -> None:
+        self._is_committing = False
+        if error is None:
+            self._committed |= {tp.partition: tp.offset for tp in partitions if tp.error is None}
+            error = next((tp.error for tp in partitions if tp.error is not None), None)
+        if error is not None:
+            self._note_outcome(error)
+
+    def _note_outcome(self, error: Any) -> None:
+        if error.fatal() or error.code() in _REFUSALS:
+            self._failure = error
+        else:
+            log.info("requests.uncommitted", error=str(error))
+
+
+class LibrdkafkaOutbox(Outbox):
+    """Sends by librdkafka; its callbacks come in :meth:`take_acknowledged` and :meth:`flush`."""
+
+    def take_acknowledged(self) -> list[Place]:
+        """Return the places whose answer or letter was acknowledged since the last call.
+
+        Raises:
+            StreamrecError: the broker refused one, or did not answer in the producer's time.
+        """
+        self._producer.poll(0)
+        return super().take_acknowledged()
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until everything sent is acknowledged or has failed.
+
+        Raises:
+            StreamrecError: that took longer than ``timeout_s``.
+        """
+        if left := self._producer.flush(timeout_s):
+            raise StreamrecError(f"{left} answers were not acknowledged within {timeout_s} s")
+
+    def close(self, timeout_s: float) -> None:
+        """End the producer."""
+        self._producer.flush(timeout_s)
+
+    def _send(
+        self, place: Place, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]] | None
+    ) -> None:
+        def note(error: Any, _: Any) -> None:
+            if error is None:
+                self._acknowledged.append(place)
+            else:
+                self._failures.append(KafkaException(error))
+
+        deadline = time.monotonic() + PRODUCER_BLOCK_S
+        while True:
+            try:
+                self._producer.produce(topic, value, key, headers=headers, on_delivery=note)
+            except BufferError as error:
+                if time.monotonic() > deadline:
+                    raise StreamrecError(f"topic {topic!r} takes no record: {error}") from error
+                self._producer.poll(_FULL_WAIT_S)
+            except KafkaException as error:
+                raise StreamrecError(f"topic {topic!r} takes no record: {error}") from error
+            else:
+                return
+
+
+def make_librdkafka_producer(settings: Settings) -> Any:
+    """Return a producer that waits for every replica and keeps each partition's order."""
+    return Producer(
+        common_arguments(settings)
+        | {
+            "acks": "all",
+            "enable.idempotence": True,
+            "linger.ms": 0,
+            "batch.size": 256 * 1024,
+            "partitioner": "murmur2_random",
+        }
+    )
+
+
+def common_arguments(settings: Settings) -> dict[str, Any]:
+    """Return what librdkafka's clients share: where the broker is, and how it is reached.
+
+    >>> from streams.settings import load_settings
+    >>> common_arguments(load_settings())["security.protocol"]
+    'PLAINTEXT'
+    """
+    wanted = {
+        "bootstrap.servers": settings.bootstrap_servers,
+        "allow.auto.create.topics": False,
+        "security.protocol": settings.kafka_security_protocol,
+        "sasl.mechanism": settings.kafka_sasl_mechanism,
+        "sasl.username": settings.kafka_sasl_username,
+        "sasl.password": settings.kafka_sasl_password,
+        "ssl.ca.location": settings.kafka_ssl_cafile,
+        "ssl.certificate.location": settings.kafka_ssl_certfile,
+        "ssl.key.location": settings.kafka_ssl_keyfile or settings.kafka_ssl_certfile,
+        "error_cb": lambda error: log.warning("bus.unavailable", error=str(error)),
+    }
+    return {name: value for name, value in wanted.items() if value is not None}
