@@ -246,7 +246,7 @@ def make_librdkafka_producer(settings: Settings) -> Any:
         | {
             "acks": "all",
             "enable.idempotence": True,
-            "linger.ms": 0,
+            "linger.ms": 1,
             "batch.size": 256 * 1024,
             "partitioner": "murmur2_random",
         }

@@ -44,6 +44,10 @@ def secured(tmp_path_factory, kafka_home, store):
             refused = Shells(directory, other, wrong).launch("scorer")
             said = run_everything(Shells(directory, supervisor, exports), directory)
             said["wrong password"] = refused.wait(30)
+        with Supervisor(logs / "confluent") as other:
+            scorer = Shells(directory, other, exports | {"STREAMREC_SCORER_CLIENT": "confluent"}).launch("scorer")
+            scorer.wait_for_event("scorer.ready")
+            said["confluent"] = end(scorer)
         said["written"] = b"".join(path.read_bytes() for path in logs.rglob("*.log"))
         yield said
 
@@ -82,6 +86,7 @@ def test_everything_runs_over_sasl_ssl_with_scram(secured):
     assert len(secured["answer"]["items"]) == 10
     assert "i1" not in {slot["item_id"] for slot in secured["answer"]["items"]}
     assert secured["exit codes"] == [0, 0]
+    assert secured["confluent"] == 0
 
 
 @pytest.mark.kafka
