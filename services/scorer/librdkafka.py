@@ -4,12 +4,14 @@ They do what :mod:`services.scorer.inbox` and :mod:`services.scorer.outbox` do. 
 beside Python instead of in it, so a request costs the scorer less and waits less (docs/latency.md).
 """
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from kafka.errors import MessageSizeTooLargeError
 
 from schemas.errors import ConfigurationError, StreamrecError
 from services.scorer.inbox import COMMIT_EVERY_S, MAX_BATCH, MIN_POLL_INTERVAL_S
@@ -29,18 +31,12 @@ log = structlog.get_logger(__name__)
 PRODUCER_BLOCK_S = 10.0
 """How long a full queue may hold an answer before the scorer ends."""
 _FULL_WAIT_S = 0.01
-_LOST_MEMBERSHIP = (
-    KafkaError.UNKNOWN_MEMBER_ID,
-    KafkaError.ILLEGAL_GENERATION,
-    KafkaError.REBALANCE_IN_PROGRESS,
-    KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001 - confluent-kafka names librdkafka's own errors so
-    KafkaError._NO_OFFSET,  # noqa: SLF001
-)
+_CLOSE_POLL_S = 0.02
 _REFUSALS = (
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.SASL_AUTHENTICATION_FAILED,
-    KafkaError._AUTHENTICATION,  # noqa: SLF001
+    KafkaError._AUTHENTICATION,  # noqa: SLF001 - confluent-kafka names librdkafka's own errors so
 )
 
 
@@ -131,16 +127,24 @@ class LibrdkafkaInbox:
         else:
             self._is_committing = True
 
-    def close(self, offsets: Mapping[int, int], timeout_s: float) -> None:  # noqa: ARG002 - librdkafka has its own
-        """Commit next offsets, wait for it, and leave the group."""
-        changed = self._changed(offsets)
-        try:
-            if changed:
-                self._consumer.commit(offsets=changed, asynchronous=False)
-        except KafkaException as error:
-            log.warning("requests.uncommitted", offsets=dict(offsets), error=str(error))
-        finally:
-            self._consumer.close()
+    def close(self, offsets: Mapping[int, int], timeout_s: float) -> None:
+        """Commit next offsets, wait for it, and leave the group; librdkafka's own calls know no limit of time."""
+        deadline = time.monotonic() + timeout_s
+        self._hold(is_held=True)
+        self._serve_commit(deadline)
+        self._commit_from_s = float("-inf")
+        self.commit(offsets)
+        self._serve_commit(deadline)
+        if changed := self._changed(offsets):
+            log.warning("requests.uncommitted", offsets={tp.partition: tp.offset for tp in changed})
+        leaving = threading.Thread(target=self._consumer.close, name="leaving", daemon=True)
+        leaving.start()
+        leaving.join(max(_CLOSE_POLL_S, deadline - time.monotonic()))
+
+    def _serve_commit(self, deadline: float) -> None:
+        """Wait for the commit that is under way."""
+        while self._is_committing and time.monotonic() < deadline:
+            self._consumer.poll(_CLOSE_POLL_S)
 
     def _hold(self, *, is_held: bool) -> None:
         """Pause or resume what is assigned; pausing drops what was fetched ahead, which is fetched again."""
@@ -234,6 +238,8 @@ class LibrdkafkaOutbox(Outbox):
                     raise StreamrecError(f"topic {topic!r} takes no record: {error}") from error
                 self._producer.poll(_FULL_WAIT_S)
             except KafkaException as error:
+                if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise MessageSizeTooLargeError(str(error)) from error
                 raise StreamrecError(f"topic {topic!r} takes no record: {error}") from error
             else:
                 return

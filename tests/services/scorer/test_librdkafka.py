@@ -1,15 +1,22 @@
 """The scorer's clients on librdkafka, on real brokers; what they share with kafka-python's stands in test_service."""
 
 import importlib
+import os
+import signal
 import sys
+import threading
 
 import pytest
+from confluent_kafka import KafkaError
 
 from schemas.errors import ConfigurationError, StreamrecError
+from schemas.events import Recommendation
+from services.runtime.engines import start_broker
 from services.scorer.intake import Place
 from services.scorer.librdkafka import LibrdkafkaInbox, LibrdkafkaOutbox, common_arguments, make_librdkafka_producer
-from streams.bus.clients import make_producer
+from streams.bus.clients import make_admin, make_producer
 from streams.bus.dead_letters import DeadLetter
+from streams.bus.topics import create_topics
 from streams.settings import Settings
 from tests.waiting import wait_until
 
@@ -30,22 +37,30 @@ def produce(settings):
     producer.close(timeout=10)
 
 
-def take(inbox, count):
+def take(inbox, count, most=RECORDS):
     taken = []
-    wait_until(lambda: (taken.extend(inbox.poll(0.02)), len(taken) >= count)[1], 20, f"{count} records came")
+    wait_until(lambda: (taken.extend(inbox.poll(0.02, most)), len(taken) >= count)[1], 20, f"{count} records came")
     return taken
 
 
 @pytest.mark.integration
 def test_each_record_comes_once_in_the_order_of_its_partition_however_often_the_inbox_is_held(inbox, topics):
     produce(topics)
-    first = take(inbox, 1)
+    first = take(inbox, 1, most=1)
     assert not [record for _ in range(20) for record in inbox.poll(0.01, is_held=True)]
     records = first + take(inbox, RECORDS - len(first))
     assert sorted(int(record.value) for record in records) == list(range(RECORDS))
     for partition in range(topics.partitions):
         own = [record.offset for record in records if record.partition == partition]
         assert own == sorted(own)
+
+
+@pytest.mark.integration
+def test_what_is_assigned_while_the_inbox_is_held_waits_until_it_is_not(inbox, topics):
+    produce(topics)
+    wait_until(lambda: (inbox.poll(0.02, is_held=True), inbox.is_assigned)[1], 20, "the group has met")
+    assert not [record for _ in range(50) for record in inbox.poll(0.02, is_held=True)]
+    assert len(take(inbox, RECORDS)) == RECORDS
 
 
 @pytest.mark.integration
@@ -84,12 +99,65 @@ def test_answers_and_letters_are_acknowledged(topics):
 
 
 @pytest.mark.integration
-def test_an_answer_that_the_broker_refuses_ends_the_scorer(topics):
-    outbox = LibrdkafkaOutbox(make_librdkafka_producer(topics), "a", topics.topic("requests.dlq"))
-    outbox._send(Place(0, 0, b"u"), topics.topic("recommendations"), b"u", b"x" * 900_000, None)
-    with pytest.raises(StreamrecError, match="takes no record"):
-        outbox._send(Place(0, 1, b"u"), topics.topic("recommendations"), b"u", b"x" * 2_000_000, None)
-    outbox.close(5.0)
+def test_an_answer_too_large_with_its_requests_key_goes_under_the_users(topics):
+    outbox = LibrdkafkaOutbox(make_librdkafka_producer(topics), topics.topic("recommendations"), "letters")
+    place = Place(0, 0, b"k" * 1_100_000)
+    outbox.send_answer(place, Recommendation(request_id="r", user_id="u"))
+    outbox.flush(10)
+    assert outbox.take_acknowledged() == [place]
+    outbox.close(1.0)
+
+
+class FakeProducer:
+    """librdkafka's queue, full for a while, and a broker that refuses what it takes."""
+
+    def __init__(self, full=0):
+        self.full, self.notes = full, []
+
+    def produce(self, *_, on_delivery, **__):
+        if self.full:
+            raise BufferError
+        self.notes.append(on_delivery)
+
+    def poll(self, _):
+        self.full = max(0, self.full - 1)
+
+
+def test_an_answer_that_the_broker_refuses_ends_the_scorer():
+    producer = FakeProducer()
+    outbox = LibrdkafkaOutbox(producer, "answers", "letters")
+    outbox.send_answer(Place(0, 0, b"u"), Recommendation(request_id="r", user_id="u"))
+    producer.notes[0](KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), None)
+    with pytest.raises(StreamrecError, match=r"could not be produced: .*TOPIC_AUTHORIZATION_FAILED"):
+        outbox.take_acknowledged()
+
+
+def test_a_full_queue_is_waited_for():
+    producer, place = FakeProducer(full=3), Place(0, 0, b"u")
+    outbox = LibrdkafkaOutbox(producer, "answers", "letters")
+    outbox.send_answer(place, Recommendation(request_id="r", user_id="u"))
+    producer.notes[0](None, None)
+    assert outbox.take_acknowledged() == [place]
+
+
+@pytest.mark.integration
+def test_closing_does_not_wait_for_a_broker_that_is_silent(tmp_path, make_settings):
+    with start_broker(tmp_path / "broker") as broker:
+        settings = make_settings(bootstrap_servers=broker.url)
+        admin = make_admin(settings)
+        create_topics(admin, settings)
+        admin.close()
+        produce(settings)
+        inbox = LibrdkafkaInbox(settings)
+        take(inbox, RECORDS)
+        os.kill(broker.pid, signal.SIGSTOP)
+        closing = threading.Thread(target=inbox.close, args=({0: 3}, 1.0), daemon=True)
+        closing.start()
+        try:
+            wait_until(lambda: not closing.is_alive(), 20, "the inbox is closed")
+        finally:
+            os.kill(broker.pid, signal.SIGCONT)
+        closing.join()
 
 
 def test_the_security_settings_reach_librdkafka():
