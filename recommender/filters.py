@@ -60,12 +60,13 @@ def allowed_rows(
     """
     left_out = [catalogue.unlisted]
     if len(exclude):
-        excluded = catalogue.rows_of(exclude)
+        excluded = catalogue.rows_of(list(dict.fromkeys(exclude)))
         left_out.append(excluded[excluded >= 0])
     if exclude_rows is not None:
         left_out.append(exclude_rows)
     if candidates is None and allowed is None:
-        return AllBut(catalogue.size, np.unique(np.concatenate(left_out)))
+        parts = [rows for rows in left_out if len(rows)]
+        return AllBut(catalogue.size, np.sort(parts[0]) if len(parts) == 1 else np.unique(np.concatenate(left_out)))
     keep = np.ones(catalogue.size, dtype=np.bool_) if allowed is None else allowed.copy()
     for rows in left_out:
         keep[rows] = False

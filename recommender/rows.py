@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from recommender.arrays import Integers
+from recommender.arrays import Flags, Integers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,14 +37,17 @@ class AllBut:
         kept[self.left_out] = False
         return np.flatnonzero(kept).astype(dtype or np.int64, copy=False)
 
-    def positions_of(self, rows: Integers) -> Integers:
-        """Return where rows stand, ascending as they are; those left out are dropped.
+    def leaves_out(self, rows: Integers) -> Flags:
+        """Return which of some rows are left out, shape as given."""
+        if not len(self.left_out):
+            return np.zeros(len(rows), dtype=np.bool_)
+        places = np.minimum(np.searchsorted(self.left_out, rows), len(self.left_out) - 1)
+        return np.asarray(self.left_out[places] == rows)
 
-        >>> AllBut(5, np.array([1, 3])).positions_of(np.array([0, 1, 4])).tolist()
-        [0, 2]
+    def positions_of(self, rows: Integers) -> Integers:
+        """Return where rows stand, in the order given; none of them is left out.
+
+        >>> AllBut(5, np.array([1, 3])).positions_of(np.array([4, 0])).tolist()
+        [2, 0]
         """
-        before = np.searchsorted(self.left_out, rows)
-        is_left_out = np.zeros(len(rows), dtype=np.bool_)
-        inside = before < len(self.left_out)
-        is_left_out[inside] = self.left_out[before[inside]] == rows[inside]
-        return np.asarray((rows - before)[~is_left_out])
+        return np.asarray(rows - np.searchsorted(self.left_out, rows))

@@ -1,8 +1,8 @@
 """Policies: who gets which slate, with the probability of having shown it."""
 
-from recommender.policies.protocol import Policy, Slate, SlateRequest
+from recommender.policies.protocol import Asked, Policy, Slate, SlateRequest
 from recommender.policies.registry import POLICIES, make_policy
 from recommender.policies.search import prepare_search
 from recommender.policies.settings import PolicySettings
 
-__all__ = ["POLICIES", "Policy", "PolicySettings", "Slate", "SlateRequest", "make_policy", "prepare_search"]
+__all__ = ["POLICIES", "Asked", "Policy", "PolicySettings", "Slate", "SlateRequest", "make_policy", "prepare_search"]

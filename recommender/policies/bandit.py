@@ -1,7 +1,8 @@
 """The policies of bandit.md: a rule that scores and a way to explore."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,11 +17,13 @@ from recommender.policies.choices import (
     choose_epsilon_greedily,
     choose_uniformly,
 )
-from recommender.policies.protocol import Slate, SlateRequest
+from recommender.policies.default import scores_of_unseen
+from recommender.policies.protocol import Asked, Slate, SlateRequest
 from recommender.policies.scores import Rule, Scores
-from recommender.policies.search import Shortlist
+from recommender.policies.search import Found, Search, Shortlist
 from recommender.policies.settings import PolicySettings
 from recommender.profile import Profile
+from recommender.rows import AllBut
 from recommender.statistics import StatisticsView
 from recommender.topk import top_k
 
@@ -60,7 +63,8 @@ class BanditPolicy:
         exploration: when a slot is drawn uniformly.
         shuffles_untried: whether a seeded random order decides ties among untried items, instead of the given order;
             for policies that never explore.
-        shortlist: finds in a large catalogue what can be among the best; None for rules without such a search.
+        search: finds the best of a catalogue for many users at once; None for rules without such a search.
+        shortlist: finds in a large catalogue what can be among the best; None for rules without it.
     """
 
     name: str
@@ -69,6 +73,7 @@ class BanditPolicy:
     rule: Rule
     exploration: Exploration
     shuffles_untried: bool = False
+    search: Search | None = None
     shortlist: Shortlist | None = None
 
     def score(self, rows: Integers, profile: Profile, catalogue: Catalogue, statistics: StatisticsView) -> Scores:
@@ -83,6 +88,14 @@ class BanditPolicy:
             raise ValueError(f"statistics must have shape [{catalogue.size}], got {statistics.counts.shape}")
         return self.rule(rows, profile, catalogue, statistics, self.settings)
 
+    def slates(self, asked: Sequence[Asked], catalogue: Catalogue, statistics: StatisticsView) -> list[Slate]:
+        """Return the slates; see :meth:`recommender.policies.protocol.Policy.slates`."""
+        found: Sequence[Found | None] = [None] * len(asked)
+        if self.search is not None:
+            requests, profiles = [one.request for one in asked], [one.profile for one in asked]
+            found = self.search(requests, profiles, catalogue, statistics, self.settings)
+        return [self._slate(one, own, catalogue, statistics) for one, own in zip(asked, found, strict=True)]
+
     def slate(
         self,
         request: SlateRequest,
@@ -91,35 +104,57 @@ class BanditPolicy:
         statistics: StatisticsView,
         draws: Draws,
     ) -> Slate:
-        """Return the slate; see :meth:`recommender.policies.protocol.Policy.slate`."""
-        n = len(request.rows)
+        """Return the slate of one request."""
+        return self.slates([Asked(request, profile, draws)], catalogue, statistics)[0]
+
+    def _slate(self, asked: Asked, found: Found | None, catalogue: Catalogue, statistics: StatisticsView) -> Slate:
+        request, profile, draws = asked.request, asked.profile, asked.draws
         epsilon = self.exploration.epsilon_at(profile.t, request.epsilon)
         if self.exploration.kind == "always":
-            choices = choose_uniformly(n, request.k, draws)
-            scores = self.score(request.rows[choices.positions], profile, catalogue, statistics)
-            return _build_slate(request, scores, np.arange(len(choices.positions)), choices, epsilon)
+            choices = choose_uniformly(len(request.rows), request.k, draws)
+            rows = request.rows[choices.positions]
+            return _build_slate(rows, self.score(rows, profile, catalogue, statistics), choices, epsilon)
+        if found is not None and not len(found.seen):
+            rows, scores = found.rows, scores_of_unseen(found.scores)
+            choices = choose_best(np.arange(len(rows)))
+        else:
+            rows = self._rows_that_matter(asked, found, catalogue, statistics)
+            scores = self.score(rows, profile, catalogue, statistics)
+            choices = self._choose_best(rows, scores, request.k, catalogue, draws)
+        best = choices.positions
+        if epsilon:
+            are_all_scored = len(rows) == len(request.rows)
+            places = best if are_all_scored else _positions_of(rows[best], request.rows)
+            choices = choose_epsilon_greedily(len(request.rows), places, epsilon, draws)
+            if are_all_scored:
+                best = choices.positions
+            elif choices.explored.any():
+                rows = request.rows[choices.positions]
+                return _build_slate(rows, self.score(rows, profile, catalogue, statistics), choices, epsilon)
+        return _build_slate(rows[best], scores.at(best), choices, epsilon)
+
+    def _rows_that_matter(
+        self, asked: Asked, found: Found | None, catalogue: Catalogue, statistics: StatisticsView
+    ) -> Integers:
+        """Return rows of the request, in its order, that give the same slate as all of them."""
+        if found is not None:
+            return np.union1d(found.rows, found.seen)
         kept = None
         if self.shortlist is not None:
-            kept = self.shortlist(request, profile, catalogue, statistics, self.settings)
-        rows = np.asarray(request.rows) if kept is None else request.rows[kept]
-        scores = self.score(rows, profile, catalogue, statistics)
+            kept = self.shortlist(asked.request, asked.profile, catalogue, statistics, self.settings)
+        return np.asarray(asked.request.rows) if kept is None else kept
+
+    def _choose_best(self, rows: Integers, scores: Scores, k: int, catalogue: Catalogue, draws: Draws) -> Choices:
         shuffled = scores.untried if self.shuffles_untried else None
-        if shuffled is not None and shuffled.any():
-            best = top_k(scores.score, _shuffle(rows, shuffled, catalogue, draws), request.k)
-            choices = choose_among_ties(best, scores.score, shuffled)
-        else:
-            best = top_k(scores.score, None, request.k)
-            choices = choose_best(best)
-        if kept is not None:
-            choices = replace(choices, positions=kept[best])
-        if epsilon:
-            choices = choose_epsilon_greedily(n, choices.positions, epsilon, draws)
-        if not choices.explored.any():
-            return _build_slate(request, scores, best, choices, epsilon)
-        if kept is None:
-            return _build_slate(request, scores, choices.positions, choices, epsilon)
-        scores = self.score(request.rows[choices.positions], profile, catalogue, statistics)
-        return _build_slate(request, scores, np.arange(len(choices.positions)), choices, epsilon)
+        if shuffled is None or not shuffled.any():
+            return choose_best(top_k(scores.score, None, k))
+        best = top_k(scores.score, _shuffle(rows, shuffled, catalogue, draws), k)
+        return choose_among_ties(best, scores.score, shuffled)
+
+
+def _positions_of(rows: Integers, among: Integers | AllBut) -> Integers:
+    """Return where some of ascending rows stand."""
+    return among.positions_of(rows) if isinstance(among, AllBut) else np.searchsorted(among, rows)
 
 
 def _shuffle(rows: Integers, shuffled: Flags, catalogue: Catalogue, draws: Draws) -> Hashes:
@@ -129,16 +164,14 @@ def _shuffle(rows: Integers, shuffled: Flags, catalogue: Catalogue, draws: Draws
     return order
 
 
-def _build_slate(
-    request: SlateRequest, scores: Scores, picks: Integers, choices: Choices, epsilon: float | None
-) -> Slate:
-    """Return the slate of ``choices``, whose scores stand at ``picks``."""
+def _build_slate(rows: Integers, scores: Scores, choices: Choices, epsilon: float | None) -> Slate:
+    """Return the slate of ``rows``, whose scores and choices are in this order."""
     return Slate(
-        rows=request.rows[choices.positions],
-        scores=scores.score[picks],
+        rows=rows,
+        scores=scores.score,
         propensities=choices.propensities,
         explored=choices.explored,
-        parts=[scores.parts_at(pick) for pick in picks.tolist()],
+        parts=scores.parts(),
         slate_propensity=math.prod(choices.propensities.tolist()),
         propensity_kind="exact",
         epsilon=epsilon,

@@ -9,28 +9,16 @@ from recommender.catalogue import Catalogue
 from recommender.novelty import novelty_of_seen
 from recommender.policies.scores import ROUNDING_MARGIN, Scores, largest_product, products_at
 from recommender.policies.settings import PolicySettings
-from recommender.profile import Profile, weigh_vectors
-from recommender.statistics import StatisticsView, means_of_others
-from schemas.codec import RATING_QUANTUM
+from recommender.policies.taste import taste
+from recommender.profile import Profile
+from recommender.statistics import StatisticsView
 
-HALF_TRUST_T = 3
-"""The t at which the user's own ratings have half their weight: t/(t + 3)."""
-
-
-def taste(profile: Profile, catalogue: Catalogue, statistics: StatisticsView, settings: PolicySettings) -> Floats:
-    """Return t/(t + 3) theta_c, shape [D]: how the user's ratings differ from everybody's, in item space.
-
-    theta_c = (1/t) sum_j (rating_sum_j - count_j m_j) x_j
-
-    over the user's own entries, m_j without the user's own part; zero at t = 0. Entries outside the catalogue or
-    without a vector add nothing but count in t.
-    """
-    if profile.t == 0:
-        return np.zeros(catalogue.dim)
-    means = means_of_others(statistics, profile.rows, profile.counts, profile.sums, settings.k0, prior=settings.prior)
-    surprise = profile.sums / RATING_QUANTUM - profile.counts * means
-    theta_c = weigh_vectors(surprise, catalogue.vectors[profile.rows]) / profile.t
-    return np.asarray(profile.t / (profile.t + HALF_TRUST_T) * theta_c)
+def relevance_at(
+    rows: Integers, theta: Floats, catalogue: Catalogue, statistics: StatisticsView, settings: PolicySettings
+) -> Floats:
+    """Return m_i + theta . x_i at ``rows``, shape [M], theta being the user's :func:`taste`."""
+    means = statistics.means(settings.k0, settings.prior)[rows]
+    return means + products_at(rows, theta, catalogue) if theta.any() else means
 
 
 def score_default(
@@ -40,11 +28,15 @@ def score_default(
 
     relevance(i) = m_i + t/(t + 3) theta_c . x_i,  score = relevance novelty,  novelty 1 for unseen items.
     """
-    relevance = statistics.means(settings.k0, settings.prior)[rows]
-    if profile.t > 0:
-        relevance = relevance + products_at(rows, taste(profile, catalogue, statistics, settings), catalogue)
+    theta = taste(profile, catalogue, statistics, settings)
+    relevance = relevance_at(rows, theta, catalogue, statistics, settings)
     novelty = default_novelty(rows, profile, catalogue, settings)
     return Scores(relevance * novelty, relevance, novelty, np.zeros(len(rows)))
+
+
+def scores_of_unseen(relevance: Floats) -> Scores:
+    """Return what :func:`score_default` gives to items the user has not seen, their relevance being known."""
+    return Scores(relevance, relevance, np.ones(len(relevance)), np.zeros(len(relevance)))
 
 
 def score_ucb(

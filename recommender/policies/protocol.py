@@ -1,5 +1,6 @@
 """What every policy takes and gives."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -60,6 +61,21 @@ class Slate:
     epsilon: float | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """One request of a micro-batch.
+
+    Attributes:
+        request: what is asked.
+        profile: the user.
+        draws: the draws of this request.
+    """
+
+    request: SlateRequest
+    profile: Profile
+    draws: Draws
+
+
 class Policy(Protocol):
     """A pure function from request, state and statistics to a slate; all randomness comes from ``draws``."""
 
@@ -73,6 +89,19 @@ class Policy(Protocol):
         """The name and a hash of the rules and parameters."""
         ...
 
+    def slates(self, asked: Sequence[Asked], catalogue: Catalogue, statistics: StatisticsView) -> list[Slate]:
+        """Return the slate of each request; none depends on the others.
+
+        Args:
+            asked: the requests, the users being on ``catalogue``, B of them.
+            catalogue: the items.
+            statistics: item statistics, aligned with ``catalogue``.
+
+        Raises:
+            ValueError: if a profile or the statistics do not belong to a catalogue of this shape.
+        """
+        ...
+
     def slate(
         self,
         request: SlateRequest,
@@ -81,16 +110,5 @@ class Policy(Protocol):
         statistics: StatisticsView,
         draws: Draws,
     ) -> Slate:
-        """Return the slate.
-
-        Args:
-            request: what is asked.
-            profile: the user, on ``catalogue``.
-            catalogue: the items.
-            statistics: item statistics, aligned with ``catalogue``.
-            draws: the draws of this request.
-
-        Raises:
-            ValueError: if profile or statistics do not belong to a catalogue of this shape.
-        """
+        """Return the slate of one request, as :meth:`slates` does."""
         ...

@@ -10,7 +10,7 @@ from recommender.policies.compat import score_compat, score_ucb_compat
 from recommender.policies.default import score_default, score_ucb
 from recommender.policies.protocol import Policy
 from recommender.policies.scores import Rule
-from recommender.policies.search import Shortlist, shortlist_default, shortlist_ucb
+from recommender.policies.search import Search, Shortlist, search_default, shortlist_ucb
 from recommender.policies.settings import PolicySettings
 
 RULES_REVISION = 1
@@ -18,7 +18,12 @@ RULES_REVISION = 1
 
 
 def _make(
-    name: str, rule: Rule, *used: str, shuffles_untried: bool = False, shortlist: Shortlist | None = None
+    name: str,
+    rule: Rule,
+    *used: str,
+    shuffles_untried: bool = False,
+    search: Search | None = None,
+    shortlist: Shortlist | None = None,
 ) -> Callable[[PolicySettings], Policy]:
     """Return the factory of a policy that uses the parameters named in ``used``."""
 
@@ -26,7 +31,7 @@ def _make(
         exploration = _exploration_of(name, settings)
         parameters = {parameter: getattr(settings, parameter) for parameter in used}
         version = _version_of(name, parameters | {"exploration": [exploration.epsilon, exploration.decay]})
-        return BanditPolicy(name, version, settings, rule, exploration, shuffles_untried, shortlist)
+        return BanditPolicy(name, version, settings, rule, exploration, shuffles_untried, search, shortlist)
 
     return make
 
@@ -46,8 +51,8 @@ def _version_of(name: str, parameters: dict[str, Any]) -> str:
 
 POLICIES: dict[str, Callable[[PolicySettings], Policy]] = {
     "random": _make("random", score_default, "s", "k0", "prior"),
-    "greedy": _make("greedy", score_default, "s", "k0", "prior", shortlist=shortlist_default),
-    "epsilon_greedy": _make("epsilon_greedy", score_default, "s", "k0", "prior", shortlist=shortlist_default),
+    "greedy": _make("greedy", score_default, "s", "k0", "prior", search=search_default),
+    "epsilon_greedy": _make("epsilon_greedy", score_default, "s", "k0", "prior", search=search_default),
     "ucb": _make("ucb", score_ucb, "s", "k0", "prior", "c", shuffles_untried=True, shortlist=shortlist_ucb),
     "random_compat": _make("random_compat", score_compat, "s"),
     "greedy_compat": _make("greedy_compat", score_compat, "s"),

@@ -39,19 +39,25 @@ class Scores:
     untried: Flags | None = None
     lift: float | None = None
 
-    def parts_at(self, position: int) -> dict[str, Any]:
-        """Return the parts of one row, as answers carry them."""
-        parts: dict[str, Any] = {
-            "relevance": float(self.relevance[position]),
-            "novelty": float(self.novelty[position]),
-            "bonus": float(self.bonus[position]),
-        }
+    def at(self, positions: Integers) -> "Scores":
+        """Return the scores of some rows, in the order given."""
+        untried = None if self.untried is None else self.untried[positions]
+        columns = (column[positions] for column in (self.score, self.relevance, self.novelty, self.bonus))
+        return Scores(*columns, untried, self.lift)
+
+    def parts(self) -> list[dict[str, Any]]:
+        """Return the parts of each row, as answers carry them."""
+        columns = zip(self.relevance.tolist(), self.novelty.tolist(), self.bonus.tolist(), strict=True)
+        parts: list[dict[str, Any]] = [
+            {"relevance": relevance, "novelty": novelty, "bonus": bonus} for relevance, novelty, bonus in columns
+        ]
         if self.untried is not None:
-            parts["untried"] = bool(self.untried[position])
-            if parts["untried"]:
-                parts["bonus"] = None
-                if self.lift is not None:
-                    parts["lift"] = self.lift
+            for own, untried in zip(parts, self.untried.tolist(), strict=True):
+                own["untried"] = untried
+                if untried:
+                    own["bonus"] = None
+                    if self.lift is not None:
+                        own["lift"] = self.lift
         return parts
 
 

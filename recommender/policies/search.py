@@ -1,32 +1,62 @@
-"""What of a large catalogue can be among the best, found by its index instead of a score for every row.
+"""What of a catalogue can be among the best, found by its index instead of a score for every row.
 
-A shortlist holds the k best rows and every row that ties with the kth, so that the rule and the order of ties give the
-same slate from it as from all rows. What the user rated is always in it: its novelty is its own.
+What the user rated is scored by itself: its novelty is its own. All else is ordered as the index orders it. The rule
+and the order of ties give the same slate from what is found as from all rows.
 """
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from recommender.arrays import Flags, Integers
+from recommender.arrays import Flags, Floats, Integers
 from recommender.catalogue import Catalogue
-from recommender.policies.default import highest_and_lift, taste
+from recommender.policies.default import highest_and_lift
 from recommender.policies.protocol import SlateRequest
 from recommender.policies.settings import PolicySettings
+from recommender.policies.taste import taste, tastes
 from recommender.profile import Profile
 from recommender.rows import AllBut
 from recommender.statistics import StatisticsView
 from recommender.topk.index import ItemIndex, warm_up
 
-SEARCHED_ROWS = 8192
+SEARCHED_ROWS = 512
 """Below this many rows, scoring them all takes no longer."""
+SHORTLISTED_ROWS = 8192
+"""The same where one user is searched for and what equals the kth is wanted too."""
 
+_WORTH_A_THREAD_NS = 1_000_000
+"""A scorer's other work wants the cores too."""
 _SPARSE = 16
 _FEW_EXCLUDED = 512
 _ROUNDING = 2.0**-49
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What the index found for one request.
+
+    Attributes:
+        rows: the best of what is allowed and not seen, best first, shape [K].
+        scores: their relevance, shape [K].
+        theta: the user's taste, shape [D].
+        seen: what is allowed and seen, ascending, shape [S].
+    """
+
+    rows: Integers
+    scores: Floats
+    theta: Floats
+    seen: Integers
+
+
+Search = Callable[
+    [Sequence[SlateRequest], Sequence[Profile], Catalogue, StatisticsView, PolicySettings], list[Found | None]
+]
+"""Searches for many users at once; None for a request of which all rows are to be scored."""
+
 Shortlist = Callable[[SlateRequest, Profile, Catalogue, StatisticsView, PolicySettings], Integers | None]
-"""Gives ascending positions in the request's rows; None when all of them are to be scored."""
+"""Gives the rows that hold the k best and all that tie with the kth, ascending; None when all are to be scored."""
 
 
 def prepare_search(catalogue: Catalogue) -> None:
@@ -36,25 +66,39 @@ def prepare_search(catalogue: Catalogue) -> None:
         catalogue.derived(ItemIndex)
 
 
-def shortlist_default(
-    request: SlateRequest,
-    profile: Profile,
+def search_default(
+    requests: Sequence[SlateRequest],
+    profiles: Sequence[Profile],
     catalogue: Catalogue,
     statistics: StatisticsView,
     settings: PolicySettings,
-) -> Integers | None:
-    """Return where the best of greedy and epsilon_greedy are.
+) -> list[Found | None]:
+    """Return what greedy and epsilon_greedy find.
 
     The score of an unseen item is m_i + t/(t + 3) theta_c . x_i, and so its order is that of the index.
     """
-    if not _is_searched(request, catalogue):
-        return None
+    found: list[Found | None] = [None] * len(requests)
+    searched = [place for place, request in enumerate(requests) if _is_searched(request, catalogue, SEARCHED_ROWS)]
+    if not searched:
+        return found
     index = catalogue.derived(ItemIndex)
-    theta = taste(profile, catalogue, statistics, settings)
-    allowed, excluded = _leave_out(request.rows, profile, catalogue.size)
-    column = index.column(statistics.means(settings.k0, settings.prior), allowed)
-    found = index.top_k(theta[np.newaxis], column, request.k, [excluded])
-    return _positions(request.rows, found.rows[0, : found.counts[0]], profile.rows)
+    means = statistics.means(settings.k0, settings.prior)
+    thetas = tastes([profiles[place] for place in searched], catalogue, statistics, settings)
+    alike: defaultdict[int, list[tuple[int, Floats, Integers, Integers]]] = defaultdict(list)
+    for place, theta in zip(searched, thetas, strict=True):
+        left_out, seen = _part(requests[place].rows, profiles[place], catalogue.size)
+        if len(left_out) <= _FEW_EXCLUDED:
+            alike[requests[place].k].append((place, theta, left_out, seen))
+            continue
+        column = index.column(means, _all_but(left_out, catalogue.size))
+        best = index.top_k(theta[np.newaxis], column, requests[place].k)
+        found[place] = Found(best.rows[0, : best.counts[0]], best.scores[0, : best.counts[0]], theta, seen)
+    for k, together in alike.items():
+        places, own, excluded, seens = zip(*together, strict=True)
+        best = index.top_k(np.stack(own), index.column(means), k, excluded, _WORTH_A_THREAD_NS)
+        for at, (place, theta, seen, n) in enumerate(zip(places, own, seens, best.counts.tolist(), strict=True)):
+            found[place] = Found(best.rows[at, :n], best.scores[at, :n], theta, seen)
+    return found
 
 
 def shortlist_ucb(
@@ -68,51 +112,43 @@ def shortlist_ucb(
 
     What somebody rated is scored without products, which is as fast as any search.
     """
-    if not _is_searched(request, catalogue):
+    if not _is_searched(request, catalogue, SHORTLISTED_ROWS):
         return None
     index = catalogue.derived(ItemIndex)
     theta = taste(profile, catalogue, statistics, settings)
+    left_out, seen = _part(request.rows, profile, catalogue.size)
     untried = statistics.counts == 0
-    untried[_left_out(request.rows, profile, catalogue.size)] = False
+    untried[left_out] = False
     if np.count_nonzero(untried) < request.k:
         return None
     highest, lift = highest_and_lift(theta, catalogue, statistics, settings)
     column = index.column(statistics.means(settings.k0, settings.prior), untried)
     found = index.shortlist(theta, column, request.k, slack=_ROUNDING * (highest + lift))
-    return None if found is None else _positions(request.rows, found, profile.rows)
+    return None if found is None else np.union1d(found, seen)
 
 
-def _is_searched(request: SlateRequest, catalogue: Catalogue) -> bool:
+def _is_searched(request: SlateRequest, catalogue: Catalogue, least: int) -> bool:
     """Return whether the index serves: for many rows of the catalogue, in its order."""
     n = len(request.rows)
-    if n < SEARCHED_ROWS or n * _SPARSE < catalogue.size:
+    if n < least or n * _SPARSE < catalogue.size:
         return False
     return isinstance(request.rows, AllBut) or bool((np.diff(request.rows) > 0).all())
 
 
-def _leave_out(rows: Integers | AllBut, profile: Profile, size: int) -> tuple[Flags | None, Integers]:
-    """Return which items are allowed, None for all but few, and the few that are not: what is seen is left out."""
-    left_out = _left_out(rows, profile, size)
-    if len(left_out) <= _FEW_EXCLUDED:
-        return None, left_out
-    allowed = np.ones(size, dtype=np.bool_)
-    allowed[left_out] = False
-    return allowed, np.zeros(0, dtype=np.int64)
-
-
-def _left_out(rows: Integers | AllBut, profile: Profile, size: int) -> Integers:
+def _part(rows: Integers | AllBut, profile: Profile, size: int) -> tuple[Integers, Integers]:
+    """Return, both ascending, what is not to be found, the seen among it, and the seen that is allowed."""
+    seen = np.sort(profile.rows)
     if isinstance(rows, AllBut):
-        return np.union1d(rows.left_out, profile.rows)
-    others = np.ones(size, dtype=np.bool_)
-    others[rows] = False
-    others[profile.rows] = True
-    return np.flatnonzero(others)
+        out = rows.left_out
+        allowed = seen[~rows.leaves_out(seen)]
+        return (np.union1d(out, allowed) if len(allowed) else out), allowed
+    others = _all_but(rows, size)
+    allowed = seen[~others[seen]]
+    others[seen] = True
+    return np.flatnonzero(others), allowed
 
 
-def _positions(rows: Integers | AllBut, found: Integers, seen: Integers) -> Integers:
-    """Return the positions of what was found, and of what of the seen is among ``rows``."""
-    wanted = np.union1d(found, seen)
-    if isinstance(rows, AllBut):
-        return rows.positions_of(wanted)
-    places = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
-    return np.asarray(places[rows[places] == wanted])
+def _all_but(rows: Integers, size: int) -> Flags:
+    flags = np.ones(size, dtype=np.bool_)
+    flags[rows] = False
+    return flags

@@ -12,10 +12,10 @@ import numpy as np
 from recommender.arrays import Flags, Floats, Integers
 from recommender.novelty import compat_bonus, novelty, novelty_of_seen
 from recommender.policies.compat import score_compat, score_ucb_compat
-from recommender.policies.default import HALF_TRUST_T, score_default, score_ucb
+from recommender.policies.default import score_default, score_ucb
 from recommender.policies.scores import ROUNDING_MARGIN, Rule
 from recommender.policies.settings import PolicySettings
-from recommender.profile import weigh_vectors
+from recommender.policies.taste import HALF_TRUST_T, weigh_rows
 from recommender.simulation.table import Cells, Table
 from recommender.statistics import shrink
 from schemas.codec import RATING_QUANTUM
@@ -131,10 +131,8 @@ def _tastes(table: Table, settings: PolicySettings) -> Floats:
     surprise = cells.counts * cells.ratings / RATING_QUANTUM - cells.counts * means
     block, vectors = table.block, table.block.people.catalogue.vectors
     is_seen = np.take_along_axis(cells.counts > 0, block.by_hash, axis=1)
-    sums = np.zeros_like(table.theta)
-    for user, seen in enumerate(is_seen):
-        columns = block.by_hash[user, seen]
-        sums[user] = weigh_vectors(surprise[user, columns], vectors[block.rows[user, columns]])
+    weights, rows = (np.take_along_axis(each, block.by_hash, axis=1)[is_seen] for each in (surprise, block.rows))
+    sums = weigh_rows(weights, rows, is_seen.sum(axis=1).cumsum(), vectors)
     return np.asarray(table.t / (table.t + HALF_TRUST_T) * (sums / table.t))
 
 

@@ -19,7 +19,8 @@ from recommender.topk.queries import LARGEST, MAX_DIM, NOTHING, Queries, Ranking
 from recommender.topk.simd import DEPTH, LANES
 
 _ENCODED_ROWS = 8192
-_WORTH_A_THREAD_NS = 60_000
+WORTH_A_THREAD_NS = 60_000
+"""Where nothing else wants the cores."""
 _CACHED_BYTES = 2**20
 _FEW, _MANY = 16, 256
 _rank_all: Callable[..., int] = kernels.rank_all
@@ -78,7 +79,14 @@ class ItemIndex:
             self._last = values, column
         return column
 
-    def top_k(self, thetas: Floats, column: Column, k: int, excluded: Sequence[Integers] | None = None) -> Ranking:
+    def top_k(
+        self,
+        thetas: Floats,
+        column: Column,
+        k: int,
+        excluded: Sequence[Integers] | None = None,
+        worth_a_thread_ns: int = WORTH_A_THREAD_NS,
+    ) -> Ranking:
         """Return the k highest of column + theta . x for each theta, ties by row.
 
         The scores are :func:`~recommender.topk.reference_scores` added to the column, bit for bit.
@@ -88,6 +96,7 @@ class ItemIndex:
             column: of :meth:`column`.
             k: how many, at least 1.
             excluded: for each theta the rows not wanted, in any order; None for none.
+            worth_a_thread_ns: how much work justifies one more thread.
 
         Raises:
             ValueError: if ``k`` is below 1 or a shape does not fit.
@@ -98,7 +107,7 @@ class ItemIndex:
         written: tuple[Any, ...] = (ranking.rows, ranking.scores, ranking.counts)
         capacity = min(3 * k + 192, self.size + 1)
         together = _FEW if self._is_cached else _MANY
-        threads = self._threads_for(size, k)
+        threads = self._threads_for(size, k, worth_a_thread_ns)
         if threads == 1:
             left_out = _rank_all(*asked, 0, size, together, capacity, *written)
         elif size >= (TOGETHER if self._is_cached else _MANY) * threads:
@@ -146,10 +155,10 @@ class ItemIndex:
         )
         return reduce(lambda one, other: kernels.merge(one, other, queries.k), found)
 
-    def _threads_for(self, queries: int, k: int) -> int:
+    def _threads_for(self, queries: int, k: int, worth_a_thread_ns: int = WORTH_A_THREAD_NS) -> int:
         dim = self.vectors.shape[1]
         cost_ns = queries * (1_000 + self.size * (0.06 + 0.004 * dim) + k * (30 + 0.4 * dim))
-        return max(1, min(_cores(), int(cost_ns / _WORTH_A_THREAD_NS)))
+        return max(1, min(_cores(), int(cost_ns / worth_a_thread_ns)))
 
 
 def _rank_part(asked: tuple[Any, ...], rest: tuple[Any, ...], part: tuple[int, int]) -> int:

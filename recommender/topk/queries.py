@@ -71,7 +71,7 @@ def make_queries(thetas: Floats, dim: int, k: int, excluded: Sequence[Integers] 
         return Queries(thetas, k, False, 0.0, np.zeros(len(thetas) + 1, dtype=np.int64), NOTHING)
     if len(excluded) != len(thetas):
         raise ValueError(f"excluded must have {len(thetas)} parts, got {len(excluded)}")
-    parts = [np.unique(part) for part in excluded]
+    parts = [np.sort(part) for part in excluded]
     ends = np.cumsum([0, *map(len, parts)], dtype=np.int64)
     return Queries(thetas, k, False, 0.0, ends, np.concatenate([NOTHING, *parts]))
 

@@ -1,7 +1,8 @@
 """The answer to one request: a pure function of the request, the state, the statistics, the catalogue and the seed."""
 
 import contextlib
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,7 +12,7 @@ from recommender.catalogue import Catalogue
 from recommender.draws import Draws
 from recommender.filters import allowed_rows
 from recommender.ledger import NO_ENTRIES, Ledger, entries_of_all
-from recommender.policies import Policy, PolicySettings, Slate, SlateRequest
+from recommender.policies import Asked, Policy, PolicySettings, Slate, SlateRequest
 from recommender.profile import Profile, Rated, build_profiles
 from recommender.statistics import StatisticsView
 from schemas.errors import LedgerError
@@ -64,6 +65,21 @@ class Sight:
         return {shard: _shown(view.watermarks) for shard, view in self.state.shards.items()}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A slate that was made with those of other requests.
+
+    Attributes:
+        policy: what made it.
+        asked: what the policy was asked.
+        slate: what it made.
+    """
+
+    policy: Policy
+    asked: Asked
+    slate: Slate
+
+
 class Answerer:
     """Answers requests; which others are in the batch makes no difference.
 
@@ -87,40 +103,66 @@ class Answerer:
         """
         self._routing.policy_of(request)
 
-    def prepare(self, sight: Sight) -> None:
-        """Do at once what the requests of a batch share; a fault in it is met again by each of them."""
-        with contextlib.suppress(Exception):
-            _ = sight.profiles
+    def prepare(self, requests: Sequence[RecommendationRequest], sight: Sight) -> list[Prepared | None]:
+        """Return the slates of requests, made together; None where that failed, to be met again by the request alone."""
+        prepared: list[Prepared | None] = [None] * len(requests)
+        by_policy: defaultdict[str, list[int]] = defaultdict(list)
+        asked: dict[int, tuple[Policy, Asked]] = {}
+        for place, request in enumerate(requests):
+            with contextlib.suppress(Exception):
+                asked[place] = self._ask(request, sight)
+                by_policy[asked[place][0].name].append(place)
+        for places in by_policy.values():
+            with contextlib.suppress(Exception):
+                for place, own in zip(places, _make_slates([asked[place] for place in places], sight), strict=True):
+                    prepared[place] = own
+        return prepared
 
-    def answer(self, request: RecommendationRequest, sight: Sight) -> Recommendation:
+    def answer(
+        self, request: RecommendationRequest, sight: Sight, prepared: Prepared | None = None
+    ) -> Recommendation:
         """Return the answer, its timing and ``ts_ms`` left to the caller.
+
+        Args:
+            request: what is asked.
+            sight: what it is answered from.
+            prepared: what :meth:`prepare` made of the request on this sight; None to make it now.
 
         Raises:
             RequestError: the policy is unknown.
             LedgerError: the user's ledger cannot be read.
         """
+        if prepared is None:
+            prepared = _make_slates([self._ask(request, sight)], sight)[0]
+        asked, slate = prepared.asked, prepared.slate
+        answer = self._fill(request, prepared.policy, slate, sight)
+        answer.n_candidates = len(asked.request.rows)
+        if request.explain:
+            answer.explanation = explain(
+                prepared.policy.name,
+                self._settings,
+                slate,
+                asked.profile,
+                sight.catalogue,
+                sight.statistics,
+                asked.draws,
+            )
+        return answer
+
+    def _ask(self, request: RecommendationRequest, sight: Sight) -> tuple[Policy, Asked]:
         if request.user_id in sight.unreadable:
             raise LedgerError(sight.unreadable[request.user_id])
         policy = self._routing.policy_of(request)
-        catalogue = sight.catalogue
         profile = sight.profiles[request.user_id]
         rows = allowed_rows(
-            catalogue,
+            sight.catalogue,
             candidates=request.candidates,
             exclude=request.exclude,
             exclude_rows=profile.rows if request.exclude_seen else None,
-            allowed=self._masks.mask_of(request.filters, catalogue),
+            allowed=self._masks.mask_of(request.filters, sight.catalogue),
         )
         draws = Draws(self._seed, request.user_id, request.request_id)
-        asked = SlateRequest(k=request.k, rows=rows, epsilon=request.epsilon)
-        slate = policy.slate(asked, profile, catalogue, sight.statistics, draws)
-        answer = self._fill(request, policy, slate, sight)
-        answer.n_candidates = len(rows)
-        if request.explain:
-            answer.explanation = explain(
-                policy.name, self._settings, slate, profile, catalogue, sight.statistics, draws
-            )
-        return answer
+        return policy, Asked(SlateRequest(k=request.k, rows=rows, epsilon=request.epsilon), profile, draws)
 
     def refuse(
         self, request_id: str, user_id: str, code: str, message: str, sight: Sight | None = None
@@ -163,6 +205,13 @@ class Answerer:
             seed=self._seed,
             state=view_state(request.user_id, sight),
         )
+
+
+def _make_slates(asked: Sequence[tuple[Policy, Asked]], sight: Sight) -> list[Prepared]:
+    """Return the slates of requests to one policy."""
+    policy = asked[0][0]
+    slates = policy.slates([one for _, one in asked], sight.catalogue, sight.statistics)
+    return [Prepared(policy, one, slate) for (_, one), slate in zip(asked, slates, strict=True)]
 
 
 def read_profiles(ledgers: Mapping[str, Ledger | None], catalogue: Catalogue) -> dict[str, Profile]:

@@ -8,7 +8,7 @@ from recommender.arrays import Floats
 from recommender.catalogue import Catalogue
 from recommender.draws import Draws
 from recommender.policies import PolicySettings, Slate
-from recommender.policies.default import HALF_TRUST_T, taste
+from recommender.policies.taste import HALF_TRUST_T, taste
 from recommender.policies.scores import products_at
 from recommender.profile import Profile
 from recommender.statistics import StatisticsView, means_of_others

@@ -12,7 +12,7 @@ import structlog
 from recommender.catalogue import Catalogue
 from schemas.errors import EventError, RequestError, StoreUnavailable
 from schemas.events import Recommendation, RecommendationRequest, Timing
-from services.scorer.answer import Answerer, Sight
+from services.scorer.answer import Answerer, Prepared, Sight
 from services.scorer.inbox import MAX_BATCH
 from services.scorer.intake import Place, Question, RequestRecord, read_question
 from services.scorer.offsets import OffsetTracker
@@ -32,6 +32,8 @@ RECHECK_S = 0.01
 STORE_RETRY_S = 0.05
 SEND_EVERY_S = 0.01
 """Answers of one batch are kept for so long: sent together they share the producer's requests, of which each costs."""
+SEARCHED_TOGETHER = 64
+"""A search for so many users costs each little; more of them would only wait for each other."""
 MAX_UNACKNOWLEDGED = 4096
 
 
@@ -182,12 +184,18 @@ class Scorer:
         if self._is_store_away:
             log.info("store.back")
         self._is_store_away = False
-        self._answerer.prepare(sight)
+        for first in range(0, len(live), SEARCHED_TOGETHER):
+            self._answer_together(live[first : first + SEARCHED_TOGETHER], sight)
+
+    def _answer_together(self, questions: Sequence[Question], sight: Sight) -> None:
+        """Answer questions whose slates are made at once; nobody's answer depends on who else is among them."""
+        started_s = time.perf_counter()
+        prepared = self._answerer.prepare([question.request for question in questions], sight)
         answered: list[tuple[Place, Recommendation]] = []
         sent_s = time.perf_counter()
-        for question in live:
+        for question, own in zip(questions, prepared, strict=True):
             question.fault = ""
-            answer = self._answer_one(question, sight)
+            answer = self._answer_one(question, sight, own, started_s)
             if answer is not None:
                 answered.append((question.place, answer))
             if time.perf_counter() - sent_s > SEND_EVERY_S:
@@ -208,10 +216,12 @@ class Scorer:
             self._send(question.place, self._answerer.refuse(request.request_id, request.user_id, code, message))
         return live
 
-    def _answer_one(self, question: Question, sight: Sight) -> Recommendation | None:
-        request, started_s = question.request, time.perf_counter()
+    def _answer_one(
+        self, question: Question, sight: Sight, prepared: Prepared | None, started_s: float
+    ) -> Recommendation | None:
+        request = question.request
         try:
-            answer = self._try_answer(question, sight)
+            answer = self._try_answer(question, sight, prepared)
         except RequestError as error:
             answer = self._answerer.refuse(request.request_id, request.user_id, error.code, error.message, sight)
         except Exception as error:
@@ -227,17 +237,17 @@ class Scorer:
             )
         return answer
 
-    def _try_answer(self, question: Question, sight: Sight) -> Recommendation | None:
+    def _try_answer(self, question: Question, sight: Sight, prepared: Prepared | None) -> Recommendation | None:
         """Return the answer; None when the question now waits for its state."""
         request = question.request
         if request.min_t is None and request.min_position is None:
-            return self._answerer.answer(request, sight)
+            return self._answerer.answer(request, sight, prepared)
         if request.user_id not in sight.unreadable:
             ledger = sight.state.ledgers[request.user_id]
             t = 0 if ledger is None else ledger.t
             if not is_reached(request, t, sight.state.view(request.user_id).watermarks):
                 return self._wait(question, t, sight)
-        return self._answerer.answer(request, sight)
+        return self._answerer.answer(request, sight, prepared)
 
     def _wait(self, question: Question, t: int, sight: Sight) -> Recommendation | None:
         request = question.request

@@ -5,7 +5,8 @@ import pytest
 
 from recommender.draws import Draws
 from recommender.policies import PolicySettings, SlateRequest, make_policy
-from recommender.policies.default import score_default, score_ucb, taste
+from recommender.policies.default import score_default, score_ucb
+from recommender.policies.taste import taste
 
 SETTINGS = PolicySettings()
 ALL = np.arange(4)
