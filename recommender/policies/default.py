@@ -13,6 +13,7 @@ from recommender.policies.taste import taste
 from recommender.profile import Profile
 from recommender.statistics import StatisticsView
 
+
 def relevance_at(
     rows: Integers, theta: Floats, catalogue: Catalogue, statistics: StatisticsView, settings: PolicySettings
 ) -> Floats:

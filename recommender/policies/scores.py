@@ -41,9 +41,14 @@ class Scores:
 
     def at(self, positions: Integers) -> "Scores":
         """Return the scores of some rows, in the order given."""
-        untried = None if self.untried is None else self.untried[positions]
-        columns = (column[positions] for column in (self.score, self.relevance, self.novelty, self.bonus))
-        return Scores(*columns, untried, self.lift)
+        return Scores(
+            self.score[positions],
+            self.relevance[positions],
+            self.novelty[positions],
+            self.bonus[positions],
+            None if self.untried is None else self.untried[positions],
+            self.lift,
+        )
 
     def parts(self) -> list[dict[str, Any]]:
         """Return the parts of each row, as answers carry them."""

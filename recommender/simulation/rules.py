@@ -131,7 +131,8 @@ def _tastes(table: Table, settings: PolicySettings) -> Floats:
     surprise = cells.counts * cells.ratings / RATING_QUANTUM - cells.counts * means
     block, vectors = table.block, table.block.people.catalogue.vectors
     is_seen = np.take_along_axis(cells.counts > 0, block.by_hash, axis=1)
-    weights, rows = (np.take_along_axis(each, block.by_hash, axis=1)[is_seen] for each in (surprise, block.rows))
+    weights = np.take_along_axis(surprise, block.by_hash, axis=1)[is_seen]
+    rows = np.take_along_axis(block.rows, block.by_hash, axis=1)[is_seen]
     sums = weigh_rows(weights, rows, is_seen.sum(axis=1).cumsum(), vectors)
     return np.asarray(table.t / (table.t + HALF_TRUST_T) * (sums / table.t))
 

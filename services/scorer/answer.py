@@ -118,9 +118,7 @@ class Answerer:
                     prepared[place] = own
         return prepared
 
-    def answer(
-        self, request: RecommendationRequest, sight: Sight, prepared: Prepared | None = None
-    ) -> Recommendation:
+    def answer(self, request: RecommendationRequest, sight: Sight, prepared: Prepared | None = None) -> Recommendation:
         """Return the answer, its timing and ``ts_ms`` left to the caller.
 
         Args:

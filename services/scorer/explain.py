@@ -8,8 +8,8 @@ from recommender.arrays import Floats
 from recommender.catalogue import Catalogue
 from recommender.draws import Draws
 from recommender.policies import PolicySettings, Slate
-from recommender.policies.taste import HALF_TRUST_T, taste
 from recommender.policies.scores import products_at
+from recommender.policies.taste import HALF_TRUST_T, taste
 from recommender.profile import Profile
 from recommender.statistics import StatisticsView, means_of_others
 from recommender.topk import top_k

@@ -13,4 +13,6 @@ def test_rows_but_a_few_are_as_the_array_of_them(size, left_out, wanted):
     assert np.asarray(rows).tolist() == whole.tolist()
     assert rows[np.arange(len(whole))].tolist() == whole.tolist()
     asked = np.array(sorted(row for row in wanted if row < size), dtype=np.int64)
-    assert rows.positions_of(asked).tolist() == np.flatnonzero(np.isin(whole, asked)).tolist()
+    assert rows.leaves_out(asked).tolist() == [row in left_out for row in asked.tolist()]
+    kept = asked[~rows.leaves_out(asked)][::-1]
+    assert rows.positions_of(kept).tolist() == np.flatnonzero(np.isin(whole, kept))[::-1].tolist()

@@ -83,7 +83,7 @@ def test_score_of_an_item_is_independent_of_the_other_rows(name, arrange, world)
     for position in range(len(request.rows)):
         alone = policy.score(request.rows[position : position + 1], *state)
         assert alone.score[0] == together.score[position]
-        assert alone.parts_at(0) == together.parts_at(position)
+        assert alone.parts()[0] == together.parts()[position]
 
 
 @settings(max_examples=40, deadline=None)

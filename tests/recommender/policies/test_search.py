@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recommender.draws import Draws
-from recommender.policies import SlateRequest, make_policy, search
+from recommender.policies import Asked, SlateRequest, make_policy, search
 from recommender.rows import AllBut
 from recommender.topk.index import ItemIndex
 
@@ -57,11 +57,13 @@ def test_slate_is_that_of_all_scores(world, monkeypatch, name, k, which, is_new)
     policy = make_policy(name)
     request = SlateRequest(k, row_sets(profile)[which])
     asked = []
-    monkeypatch.setattr(ItemIndex, "column", lambda *arguments, of=ItemIndex.column: asked.append(1) or of(*arguments))
+    for way in ("top_k", "shortlist"):
+        own = getattr(ItemIndex, way)
+        monkeypatch.setattr(ItemIndex, way, lambda *given, of=own, **named: asked.append(1) or of(*given, **named))
     for number in range(3):
         draws = Draws(7, "u", f"r{number}")
         found = policy.slate(request, profile, catalogue, statistics, draws)
-        plain = replace(policy, shortlist=None).slate(request, profile, catalogue, statistics, draws)
+        plain = replace(policy, search=None, shortlist=None).slate(request, profile, catalogue, statistics, draws)
         assert contents(found) == contents(plain)
     assert len(asked) == 3
 
@@ -75,7 +77,7 @@ def test_ucb_is_that_of_all_scores_when_few_items_are_untried(world, catalogue_o
     policy, request = make_policy("ucb"), SlateRequest(10, np.arange(N))
     state = profile, catalogue, statistics_of(counts, counts * 3.5)
     found = policy.slate(request, *state, Draws(7, "u", "r"))
-    plain = replace(policy, shortlist=None).slate(request, *state, Draws(7, "u", "r"))
+    plain = replace(policy, search=None, shortlist=None).slate(request, *state, Draws(7, "u", "r"))
     assert contents(found) == contents(plain)
     assert {70, 4_000} <= set(found.rows.tolist())
 
@@ -92,8 +94,25 @@ def test_what_the_user_rated_competes_with_its_own_novelty(catalogue_of, profile
 @pytest.mark.parametrize("rows", [np.arange(100), np.arange(N)[::-1]])
 def test_few_rows_and_rows_in_another_order_are_scored_plainly(world, rows):
     catalogue, rated, _, statistics = world
-    policy = make_policy("greedy")
-    assert policy.shortlist(SlateRequest(5, rows), rated, catalogue, statistics, policy.settings) is None
+    greedy, ucb, request = make_policy("greedy"), make_policy("ucb"), SlateRequest(5, rows)
+    assert greedy.search([request], [rated], catalogue, statistics, greedy.settings) == [None]
+    assert ucb.shortlist(request, rated, catalogue, statistics, ucb.settings) is None
+
+
+@pytest.mark.parametrize("name", ["greedy", "epsilon_greedy", "ucb", "random"])
+def test_slates_made_together_are_those_made_alone(world, name):
+    catalogue, rated, new, statistics = world
+    policy = make_policy(name)
+    asked = [
+        Asked(SlateRequest(k, rows), profile, Draws(7, "u", f"{k}-{which}"))
+        for profile in (rated, new)
+        for which, rows in row_sets(profile).items()
+        for k in (1, 10, 10, 300)
+    ]
+    order = np.random.default_rng(4).permutation(len(asked)).tolist()
+    together = policy.slates([asked[place] for place in order], catalogue, statistics)
+    for place, slate in zip(order, together, strict=True):
+        assert contents(slate) == contents(policy.slates([asked[place]], catalogue, statistics)[0])
 
 
 def test_a_prepared_catalogue_has_its_index(world, catalogue_of, monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 from prometheus_client import REGISTRY
 
+import services.scorer.answer
 import services.scorer.scoring
 from schemas.errors import StreamrecError
 from schemas.events import Position
@@ -59,10 +60,10 @@ class TestAnswering:
     def test_a_fault_in_scoring_one_request_is_internal_for_this_one_only(self, bench, monkeypatch):
         answer = bench.scorer._answerer.answer
 
-        def fail_for_one(request, sight):
+        def fail_for_one(request, *rest):
             if request.request_id == "bad":
                 raise ZeroDivisionError("a fault")
-            return answer(request, sight)
+            return answer(request, *rest)
 
         monkeypatch.setattr(bench.scorer._answerer, "answer", fail_for_one)
         for name in ("r1", "bad", "r2"):
@@ -70,6 +71,22 @@ class TestAnswering:
         bench.scorer.step()
         assert bench.codes() == {"r1": "ok", "bad": "internal", "r2": "ok"}
         assert "ZeroDivisionError: a fault" in bench.answers[1].error.message
+
+    def test_a_fault_in_making_slates_together_is_internal_for_its_request_only(self, bench, monkeypatch):
+        made_together = []
+
+        def fail_with_one(asked, sight, make=services.scorer.answer._make_slates):
+            made_together.append(len(asked))
+            if any(one.request.k == 13 for _, one in asked):
+                raise ZeroDivisionError("a fault")
+            return make(asked, sight)
+
+        monkeypatch.setattr("services.scorer.answer._make_slates", fail_with_one)
+        for name, k in (("r1", 10), ("bad", 13), ("r2", 10)):
+            bench.ask(name, k=k)
+        bench.scorer.step()
+        assert bench.codes() == {"r1": "ok", "bad": "internal", "r2": "ok"}
+        assert made_together == [3, 1, 1, 1]
 
     def test_a_fault_in_what_a_batch_shares_is_internal_for_each_and_the_next_batch_is_served(self, bench, monkeypatch):
         def fail(*_):
@@ -423,9 +440,9 @@ def test_answers_of_a_long_batch_go_out_as_they_come(bench, monkeypatch, send_ev
     monkeypatch.setattr(services.scorer.scoring, "SEND_EVERY_S", send_every_s)
     answer, seen = bench.scorer._answerer.answer, []
 
-    def note(request, sight):
+    def note(*given):
         seen.append(len(bench.producer.sent))
-        return answer(request, sight)
+        return answer(*given)
 
     monkeypatch.setattr(bench.scorer._answerer, "answer", note)
     for number in range(3):
