@@ -104,7 +104,7 @@ class Answerer:
         self._routing.policy_of(request)
 
     def prepare(self, requests: Sequence[RecommendationRequest], sight: Sight) -> list[Prepared | None]:
-        """Return the slates of requests, made together; None where that failed, to be met again by the request alone."""
+        """Return the slates of requests, made together; None where that failed, which the request alone meets again."""
         prepared: list[Prepared | None] = [None] * len(requests)
         by_policy: defaultdict[str, list[int]] = defaultdict(list)
         asked: dict[int, tuple[Policy, Asked]] = {}
