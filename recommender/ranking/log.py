@@ -104,7 +104,7 @@ class Targets:
     rows: Integers
 
 
-def walk(log: RatingLog, cut: int, batch: int = 256) -> Iterator[tuple[Moments, Targets]]:
+def walk(log: RatingLog, cut: int, batch: int = 256, stride: int = 1) -> Iterator[tuple[Moments, Targets]]:
     """Yield the moments before the events from ``cut`` on, in the log's order, some of them at a time.
 
     An event of an item that its user has rated before gives no moment: seen items are left out of what is ranked.
@@ -113,13 +113,19 @@ def walk(log: RatingLog, cut: int, batch: int = 256) -> Iterator[tuple[Moments, 
         log: the events.
         cut: how many events lie before the first moment.
         batch: how many events at a time.
+        stride: every how many events there is a moment.
+
+    Raises:
+        ValueError: ``batch`` or ``stride`` is below 1.
     """
+    if min(batch, stride) < 1:
+        raise ValueError(f"batch and stride must be at least 1, got {batch} and {stride}")
     pasts = _Histories(log)
     counts = np.bincount(log.rows[:cut], minlength=log.size)
     sums = np.bincount(log.rows[:cut], weights=log.ratings[:cut], minlength=log.size).astype(np.int64)
     for first in range(cut, len(log), batch):
         events = np.arange(first, min(first + batch, len(log)))
-        new = events[pasts.is_first[events]]
+        new = events[pasts.is_first[events] & ((events - cut) % stride == 0)]
         steps = new - first
         added = np.zeros((len(events), log.size), dtype=np.int64)
         added[np.arange(len(events)), log.rows[events]] = 1
@@ -134,6 +140,17 @@ def walk(log: RatingLog, cut: int, batch: int = 256) -> Iterator[tuple[Moments, 
         counts, sums = counts + added.sum(axis=0), sums + rated.sum(axis=0)
 
 
+def at_the_end(log: RatingLog, users: Integers) -> Moments:
+    """Return the moment after the last event, for each of some users, by number; shape [B]."""
+    pasts = _Histories(log)
+    counts = np.bincount(log.rows, minlength=log.size)
+    sums = np.bincount(log.rows, weights=log.ratings, minlength=log.size).astype(np.int64)
+    shape = (len(users), log.size)
+    return Moments(
+        [pasts.after_all(user) for user in users.tolist()], np.broadcast_to(counts, shape), np.broadcast_to(sums, shape)
+    )
+
+
 class _Histories:
     """Every user's events, in order, to be cut where a moment is."""
 
@@ -141,14 +158,19 @@ class _Histories:
         self._log = log
         order = np.argsort(log.users, kind="stable")
         self._order = order
-        self._starts = np.searchsorted(log.users[order], np.arange(len(log.user_ids)))
+        self._starts = np.searchsorted(log.users[order], np.arange(len(log.user_ids) + 1))
         self._place = np.empty(len(log), dtype=np.int64)
         self._place[order] = np.arange(len(log))
         self.is_first = _first_of_their_pair(log)
 
     def at(self, event: int) -> Past:
         user = int(self._log.users[event])
-        own = self._order[self._starts[user] : self._place[event]]
+        return self._past(user, self._order[self._starts[user] : self._place[event]])
+
+    def after_all(self, user: int) -> Past:
+        return self._past(user, self._order[self._starts[user] : self._starts[user + 1]])
+
+    def _past(self, user: int, own: Integers) -> Past:
         rows, ratings, t = self._log.rows[own], self._log.ratings[own], len(own)
         if self.is_first[own].all():
             return Past(user, t, rows, np.ones(t, dtype=np.int64), np.arange(t), ratings)

@@ -60,7 +60,7 @@ def cut_at(log: RatingLog, share: float = 0.8) -> int:
 
 
 def predict_next(
-    log: RatingLog, cut: int, ranker: Ranker, on_batch: Callable[[int], None] | None = None
+    log: RatingLog, cut: int, ranker: Ranker, on_batch: Callable[[int], None] | None = None, stride: int = 1
 ) -> Predictions:
     """Return what a ranker says before each event from ``cut`` on. Ties go to the item that is first in the catalogue.
 
@@ -69,18 +69,18 @@ def predict_next(
         cut: how many of them the ranker was made from.
         ranker: what scores.
         on_batch: told how many events are done.
+        stride: every how many events there is a prediction; above 1 for a quick look.
 
     Raises:
         ValueError: a score is not finite, or the scores have another shape than [B, N].
     """
     events, ranks, lists = [], [], []
-    for moments, targets in walk(log, cut):
+    for moments, targets in walk(log, cut, stride=stride):
         scores = ranker.scores(moments)
         _check(scores, (len(targets.rows), log.size))
         for past, row, own in zip(moments.pasts, targets.rows.tolist(), scores, strict=True):
-            rank, best = _place(own, past.rows, row)
-            ranks.append(rank)
-            lists.append(best)
+            ranks.append(_rank_of(own, past.rows, row))
+            lists.append(first_ten(own, past.rows))
         events.append(targets.events)
         if on_batch is not None:
             on_batch(int(targets.events[-1]) - cut + 1)
@@ -98,12 +98,20 @@ def _check(scores: Floats, shape: tuple[int, int]) -> None:
         raise ValueError(f"scores must be finite, got {scores[~np.isfinite(scores)][0]}")
 
 
-def _place(scores: Floats, seen: Integers, row: int) -> tuple[int, Integers]:
-    """Return how many unseen items stand before ``row``, and the rows of the first ten."""
-    unseen = np.ones(len(scores), dtype=np.bool_)
-    unseen[seen] = False
-    own = scores[row]
-    before = int(np.count_nonzero(unseen & (scores > own)) + np.count_nonzero((unseen & (scores == own))[:row]))
-    allowed = np.flatnonzero(unseen)
+def first_ten(scores: Floats, seen: Integers) -> Integers:
+    """Return the ten best rows that are not among ``seen``, -1 where fewer are left, shape [10].
+
+    >>> first_ten(np.array([1.0, 3.0, 2.0]), np.array([1]))[:3].tolist()
+    [2, 0, -1]
+    """
+    allowed = np.delete(np.arange(len(scores)), seen)
     best = allowed[top_k(scores[allowed], None, LIST_LENGTH)]
-    return before, np.concatenate((best, np.full(LIST_LENGTH - len(best), -1)))
+    return np.concatenate((best, np.full(LIST_LENGTH - len(best), -1)))
+
+
+def _rank_of(scores: Floats, seen: Integers, row: int) -> int:
+    """Return how many unseen items stand before ``row``."""
+    before = scores > scores[row]
+    before[:row] |= scores[:row] == scores[row]
+    before[seen] = False
+    return int(np.count_nonzero(before))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from recommender.ranking.baselines import ItemToItem, MostPopular, item_counts
-from recommender.ranking.log import RatingLog
+from recommender.ranking.log import RatingLog, at_the_end
 from recommender.ranking.measures import report
 from recommender.ranking.next_item import cut_at, predict_next
 from tests.recommender.ranking.worlds import log_of, ndcg, oracle, random_log
@@ -32,7 +32,7 @@ def test_predictions_equal_the_loop(seed, repeats):
 
 @pytest.mark.parametrize("batch", [1, 7, 256])
 def test_live_popularity_counts_every_event_before_the_moment(batch, monkeypatch):
-    monkeypatch.setattr("recommender.ranking.log.walk.__defaults__", (batch,))
+    monkeypatch.setattr("recommender.ranking.log.walk.__defaults__", (batch, 1))
     log = random_log(3)
     found = predict_next(log, 200, MostPopular())
     expected = oracle(log, 200, lambda _, item, counts: counts[item])
@@ -101,3 +101,19 @@ def test_scores_of_another_shape_or_not_finite_are_refused():
 def test_a_cut_without_two_sides_is_refused(share, message):
     with pytest.raises(ValueError, match=message):
         cut_at(random_log(0), share)
+
+
+def test_a_quick_look_is_at_every_nth_event_and_says_the_same_of_it():
+    log = random_log(6)
+    whole, few = (predict_next(log, 200, MostPopular(), stride=stride) for stride in (1, 3))
+    assert few.events.tolist() == whole.events[::3].tolist()
+    assert few.ranks.tolist() == whole.ranks[::3].tolist()
+
+
+def test_the_moment_at_the_end_knows_every_event():
+    log = log_of([(0, 0), (1, 2), (0, 1), (0, 0)], 3)
+    moments = at_the_end(log, np.array([1, 0]))
+    assert [past.rows.tolist() for past in moments.pasts] == [[2], [1, 0]]
+    assert moments.pasts[1].ages.tolist() == [1, 0]
+    assert moments.pasts[1].counts.tolist() == [1, 2]
+    assert moments.counts.tolist() == [[2, 1, 1]] * 2
