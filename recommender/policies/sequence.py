@@ -8,29 +8,86 @@ rated next. See docs/algorithms/sequence.md.
 
 import numpy as np
 
-from recommender.arrays import Floats
+from recommender.arrays import Floats, Integers
+from recommender.catalogue import Catalogue
+from recommender.policies.models import model_of
+from recommender.policies.scores import Scores, Terms, products_of
+from recommender.policies.settings import PolicySettings
 from recommender.profile import Profile, weigh_vectors
-from recommender.sequence.model import REACH, SHRINKAGE, AlignedSequence
+from recommender.sequence.model import REACH, SEQUENCE, SHRINKAGE, AlignedSequence
+from recommender.statistics import StatisticsView
 
 
-def influences(profile: Profile, model: AlignedSequence) -> tuple[Floats, Floats]:
-    """Return what each rated item adds to the user's vector: weights [K, S] and input vectors [K, S, D].
+def aligned_of(catalogue: Catalogue) -> AlignedSequence:
+    """Return the policy's model on the catalogue's rows.
 
-    w_kj = exp(-rate_k age_j) / (0.5 + sum_j exp(-rate_k age_j)),  age_j = t - 1 - last_t of item j
-
-    over the newest 512 of the rated items that the model knows, newest last.
+    Raises:
+        ModelUnavailable: the catalogue has none.
     """
-    order = np.argsort(profile.last_t, kind="stable")[-REACH:]
-    rows, ages = model.rows[profile.rows[order]], profile.t - 1 - profile.last_t[order]
-    known = rows >= 0
-    weights = np.exp(-model.model.rates[:, np.newaxis] * ages[known])
-    weights /= SHRINKAGE + weights.sum(axis=1, keepdims=True)
-    return weights, model.model.inputs[:, rows[known]].astype(np.float64)
+    value = model_of(catalogue, SEQUENCE).value
+    assert isinstance(value, AlignedSequence)
+    return value
 
 
 def state_of(profile: Profile, model: AlignedSequence) -> Floats:
-    """Return theta = sum_k sum_j w_kj e_kj, shape [D]; zero for a user who rated nothing the model knows."""
+    """Return the user's vector, shape [D]; zero for a user who rated nothing that the model knows.
+
+    theta = sum_k sum_j w_kj e_kj,   w_kj = exp(-rate_k age_j) / (0.5 + sum_j exp(-rate_k age_j))
+
+    over the newest 512 of the user's items that the model knows; age_j = t - 1 - last_t of item j.
+    """
     theta = np.zeros(model.vectors.shape[1])
-    for weights, inputs in zip(*influences(profile, model), strict=True):
-        theta = theta + weigh_vectors(weights, inputs)
+    places, weights = _weigh(profile, model)
+    rows = model.rows[profile.rows[places]]
+    for own, inputs in zip(weights, model.model.inputs, strict=True):
+        theta = theta + weigh_vectors(own, inputs[rows].astype(np.float64))
     return theta
+
+
+def score_sequence(
+    rows: Integers, profile: Profile, catalogue: Catalogue, statistics: StatisticsView, settings: PolicySettings
+) -> Scores:
+    """Return the scores: relevance(i) = (b_i + a log q_i) + theta . x_i, novelty 1, and what seen items lose as bonus.
+
+    A seen item's bonus is log(1 - exp(-(n + 1)/s)), n the user's ratings since its newest one: as much as its chance
+    is multiplied by, always finite. Unseen items have none.
+    """
+    model = aligned_of(catalogue)
+    relevance = model.prior(statistics)[rows] + products_of(rows, state_of(profile, model), model.vectors)
+    bonus = np.zeros(len(rows))
+    places = profile.places_of(rows, catalogue.size)
+    seen = np.flatnonzero(places >= 0)
+    since = profile.t - profile.last_t[places[seen]]
+    bonus[seen] = np.log(-np.expm1(-since / settings.s))
+    return Scores(relevance + bonus, relevance, np.ones(len(rows)), bonus)
+
+
+def sequence_terms(
+    rows: Integers,
+    profile: Profile,
+    catalogue: Catalogue,
+    statistics: StatisticsView,
+    settings: PolicySettings,  # noqa: ARG001 - a rule's arguments
+) -> Terms:
+    """Return what relevance is made of: popularity with the item's bias, and theta . x of each rated item's part."""
+    model = aligned_of(catalogue)
+    places, weights = _weigh(profile, model)
+    learned = model.rows[profile.rows[places]]
+    parts = np.zeros((len(profile.rows), model.vectors.shape[1]))
+    for own, inputs in zip(weights, model.model.inputs, strict=True):
+        parts[places] += own[:, np.newaxis] * inputs[learned]
+    return Terms(
+        prior=model.prior(statistics)[rows],
+        personal=products_of(rows, state_of(profile, model), model.vectors),
+        general=np.zeros(len(rows)),
+        shares=model.vectors[rows] @ parts.T,
+    )
+
+
+def _weigh(profile: Profile, model: AlignedSequence) -> tuple[Integers, Floats]:
+    """Return which of the profile's entries count, oldest first, shape [S], and their weights, shape [K, S]."""
+    order = np.argsort(profile.last_t, kind="stable")
+    places = order[model.rows[profile.rows[order]] >= 0][-REACH:]
+    ages = profile.t - 1 - profile.last_t[places]
+    weights = np.exp(-model.model.rates[:, np.newaxis] * ages)
+    return places, weights / (SHRINKAGE + weights.sum(axis=1, keepdims=True))

@@ -9,15 +9,32 @@ from numpy.typing import NDArray
 
 from recommender.arrays import Floats, Integers, read_only
 from recommender.statistics import StatisticsView
+from recommender.tensors import (
+    Metadata,
+    Tensors,
+    check_finite,
+    read_about,
+    read_numbers,
+    read_strings,
+    rows_by_id,
+    write_about,
+    write_strings,
+)
 from schemas.errors import ModelError
 from schemas.events import Item
 
+SEQUENCE = "sequence"
+"""Name of the policy, and type of its model."""
 SHRINKAGE = 0.5
 """What the sum of a mean's weights is raised by: one old rating alone says less than many."""
 PRIOR_COUNT = 0.3
 """Ratings that every item counts for beside its own in its popularity."""
 REACH = 512
 """How many of a user's rated items are looked at, the newest."""
+
+FORMAT = 1
+METADATA_KEY = "streamrec_policy"
+_NUMBERS = {"inputs": 3, "outputs": 2, "bias": 1, "rates": 1, "popularity": 1, "counts": 1}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,20 +81,50 @@ class SequenceModel:
                 raise ModelError(f"{name} must have shape {list(shape)}, got {list(given.shape)}")
             with np.errstate(over="ignore"):
                 kept = np.ascontiguousarray(given, dtype=np.float32)
-            _check_finite(kept, name)
+            check_finite(kept, name)
             object.__setattr__(self, name, read_only(kept if name == "inputs" else kept.astype(np.float64)))
         for name, least in (("rates", np.nextafter(0.0, 1.0)), ("popularity", 0.0), ("counts", 0.0)):
             if len(getattr(self, name)) and getattr(self, name).min() < least:
                 raise ModelError(f"{name} must not be below {least:g}, got {getattr(self, name).min()}")
-        rows = {item_id: row for row, item_id in enumerate(self.item_ids)}
-        if len(rows) != size:
-            raise ModelError(f"item ids must be distinct, got {size} of which {len(rows)} differ")
-        object.__setattr__(self, "_rows", rows)
+        if not abs(self.popularity_weight) < float("inf"):
+            raise ModelError(f"popularity_weight must be finite, got {self.popularity_weight}")
+        object.__setattr__(self, "_rows", rows_by_id(self.item_ids))
+
+    @property
+    def type(self) -> str:
+        """The name of the policy that computes with it."""
+        return SEQUENCE
 
     @property
     def dim(self) -> int:
         """The size of an item's vectors, D."""
         return int(self.outputs.shape[1])
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a manifest says of the model."""
+        half_lives = np.log(2.0) / self.rates
+        return {"type": SEQUENCE, "items": len(self.item_ids), "dim": self.dim, "half_lives": half_lives.tolist()}
+
+    def to_tensors(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Return the model as named arrays (numbers in float32) and metadata of one key, so that its bytes are fixed."""
+        tensors: dict[str, NDArray[Any]] = {"item_ids": write_strings(self.item_ids)}
+        for name in _NUMBERS:
+            tensors[name] = np.array(getattr(self, name), dtype=np.float32, order="C")
+        about = {"format": FORMAT, "type": SEQUENCE, "popularity_weight": self.popularity_weight}
+        return tensors, write_about(METADATA_KEY, about)
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors, metadata: Metadata) -> "SequenceModel":
+        """Return the model that :meth:`to_tensors` described.
+
+        Raises:
+            ModelError: something is missing, of another kind, or does not fit the rest.
+        """
+        about = read_about(metadata, METADATA_KEY, "policy", FORMAT, {"type": str, "popularity_weight": float})
+        if about["type"] != SEQUENCE:
+            raise ModelError(f"the policy's type must be {SEQUENCE!r}, got {about['type']!r}")
+        numbers = {name: read_numbers(tensors, name, ndim) for name, ndim in _NUMBERS.items()}
+        return cls(read_strings(tensors, "item_ids"), **numbers, popularity_weight=about["popularity_weight"])
 
     def align(self, items: Sequence[Item]) -> "AlignedSequence":
         """Return the model on the rows of ``items``; an item it does not know has zeros."""
@@ -124,8 +171,3 @@ class AlignedSequence:
     def _prior(self, statistics: StatisticsView) -> Floats:
         counts = self.popularity + np.maximum(statistics.counts - self.counts, 0.0) + PRIOR_COUNT
         return np.asarray(self.bias + self.model.popularity_weight * np.log(counts / counts.sum()))
-
-
-def _check_finite(numbers: NDArray[Any], name: str) -> None:
-    if not np.isfinite(numbers).all():
-        raise ModelError(f"{name} must be finite, got {int((~np.isfinite(numbers)).sum())} numbers that are not")
