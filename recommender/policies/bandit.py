@@ -17,7 +17,7 @@ from recommender.policies.choices import (
     choose_uniformly,
 )
 from recommender.policies.protocol import Slate, SlateRequest
-from recommender.policies.scores import Rule, Scores
+from recommender.policies.scores import Rule, Scores, Terms, TermsOf
 from recommender.policies.search import Shortlist
 from recommender.policies.settings import PolicySettings
 from recommender.profile import Profile
@@ -61,6 +61,8 @@ class BanditPolicy:
         shuffles_untried: whether a seeded random order decides ties among untried items, instead of the given order;
             for policies that never explore.
         shortlist: finds in a large catalogue what can be among the best; None for rules without such a search.
+        model: name of the trained model that the rule computes with; None for rules without one.
+        terms_of: what the relevance of such a rule is made of.
     """
 
     name: str
@@ -70,6 +72,12 @@ class BanditPolicy:
     exploration: Exploration
     shuffles_untried: bool = False
     shortlist: Shortlist | None = None
+    model: str | None = None
+    terms_of: TermsOf | None = None
+
+    def terms(self, rows: Integers, profile: Profile, catalogue: Catalogue, statistics: StatisticsView) -> Terms | None:
+        """Return what the relevance of ``rows`` is made of; None for a rule without a model."""
+        return None if self.terms_of is None else self.terms_of(rows, profile, catalogue, statistics, self.settings)
 
     def score(self, rows: Integers, profile: Profile, catalogue: Catalogue, statistics: StatisticsView) -> Scores:
         """Return the scores of ``rows``, shape [M]; each is independent of the other rows.

@@ -8,9 +8,10 @@ from recommender.hashing import hash_id
 from recommender.policies.bandit import BanditPolicy, Exploration
 from recommender.policies.compat import score_compat, score_ucb_compat
 from recommender.policies.default import score_default, score_ucb
+from recommender.policies.linear import LINEAR, linear_terms, score_linear, score_linucb
 from recommender.policies.protocol import Policy
 from recommender.policies.scores import Rule
-from recommender.policies.search import Shortlist, shortlist_default, shortlist_ucb
+from recommender.policies.search import Shortlist, shortlist_default, shortlist_linear, shortlist_ucb
 from recommender.policies.settings import PolicySettings
 
 RULES_REVISION = 1
@@ -29,6 +30,25 @@ def _make(
         return BanditPolicy(name, version, settings, rule, exploration, shuffles_untried, shortlist)
 
     return make
+
+
+def _make_linear(settings: PolicySettings) -> Policy:
+    """Return the policy linear: by its choice, and with what that choice uses."""
+    choice, exploration = settings.linear_choice, Exploration("coin", settings.linear_epsilon)
+    used = ("s", "k0", "prior", "linear_choice", "linear_epsilon", *(("linear_alpha",) if choice == "linucb" else ()))
+    version = _version_of(LINEAR, {parameter: getattr(settings, parameter) for parameter in used})
+    if choice == "linucb":
+        return BanditPolicy(LINEAR, version, settings, score_linucb, exploration, model=LINEAR, terms_of=linear_terms)
+    return BanditPolicy(
+        LINEAR,
+        version,
+        settings,
+        score_linear,
+        exploration,
+        shortlist=shortlist_linear,
+        model=LINEAR,
+        terms_of=linear_terms,
+    )
 
 
 def _exploration_of(name: str, settings: PolicySettings) -> Exploration:
@@ -53,6 +73,7 @@ POLICIES: dict[str, Callable[[PolicySettings], Policy]] = {
     "greedy_compat": _make("greedy_compat", score_compat, "s"),
     "epsilon_greedy_compat": _make("epsilon_greedy_compat", score_compat, "s"),
     "ucb_compat": _make("ucb_compat", score_ucb_compat, "s"),
+    LINEAR: _make_linear,
 }
 """Name to factory."""
 

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from recommender.arrays import Flags, Integers
+from recommender.arrays import Flags, Floats, Integers
 from recommender.catalogue import Catalogue
 from recommender.policies.default import highest_and_lift, taste
+from recommender.policies.linear import LINEAR, posterior_of
+from recommender.policies.models import model_of
 from recommender.policies.protocol import SlateRequest
 from recommender.policies.settings import PolicySettings
 from recommender.profile import Profile
@@ -34,6 +36,8 @@ def prepare_search(catalogue: Catalogue) -> None:
     if catalogue.size >= SEARCHED_ROWS:
         warm_up()
         catalogue.derived(ItemIndex)
+        for model in catalogue.models.values():
+            model.derived(ItemIndex)
 
 
 def shortlist_default(
@@ -49,11 +53,30 @@ def shortlist_default(
     """
     if not _is_searched(request, catalogue):
         return None
-    index = catalogue.derived(ItemIndex)
     theta = taste(profile, catalogue, statistics, settings)
-    allowed, excluded = _leave_out(request.rows, profile, catalogue.size)
-    column = index.column(statistics.means(settings.k0, settings.prior), allowed)
-    found = index.top_k(theta[np.newaxis], column, request.k, [excluded])
+    means = statistics.means(settings.k0, settings.prior)
+    return _search(request, profile, catalogue.derived(ItemIndex), means, theta)
+
+
+def shortlist_linear(
+    request: SlateRequest,
+    profile: Profile,
+    catalogue: Catalogue,
+    statistics: StatisticsView,
+    settings: PolicySettings,
+) -> Integers | None:
+    """Return where the best of a greedy linear are: the score of an unseen item is m_i + theta . [1, x_i]."""
+    if not _is_searched(request, catalogue):
+        return None
+    theta = posterior_of(profile, catalogue, statistics, settings).mean
+    means = statistics.means(settings.k0, settings.prior)
+    return _search(request, profile, model_of(catalogue, LINEAR).derived(ItemIndex), means, theta)
+
+
+def _search(request: SlateRequest, profile: Profile, index: ItemIndex, values: Floats, theta: Floats) -> Integers:
+    """Return where the k highest of ``values + theta . x`` are that the user has not seen, and all that are seen."""
+    allowed, excluded = _leave_out(request.rows, profile, index.size)
+    found = index.top_k(theta[np.newaxis], index.column(values, allowed), request.k, [excluded])
     return _positions(request.rows, found.rows[0, : found.counts[0]], profile.rows)
 
 

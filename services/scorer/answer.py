@@ -14,7 +14,7 @@ from recommender.ledger import NO_ENTRIES, Ledger, entries_of_all
 from recommender.policies import Policy, PolicySettings, Slate, SlateRequest
 from recommender.profile import Profile, Rated, build_profiles
 from recommender.statistics import StatisticsView
-from schemas.errors import LedgerError
+from schemas.errors import LedgerError, RequestError
 from schemas.events import (
     ErrorView,
     Recommendation,
@@ -96,13 +96,14 @@ class Answerer:
         """Return the answer, its timing and ``ts_ms`` left to the caller.
 
         Raises:
-            RequestError: the policy is unknown.
+            RequestError: the policy is unknown, or needs a model that is not live.
             LedgerError: the user's ledger cannot be read.
         """
         if request.user_id in sight.unreadable:
             raise LedgerError(sight.unreadable[request.user_id])
         policy = self._routing.policy_of(request)
         catalogue = sight.catalogue
+        _check_model(request, policy, catalogue)
         profile = sight.profiles[request.user_id]
         rows = allowed_rows(
             catalogue,
@@ -117,9 +118,7 @@ class Answerer:
         answer = self._fill(request, policy, slate, sight)
         answer.n_candidates = len(rows)
         if request.explain:
-            answer.explanation = explain(
-                policy.name, self._settings, slate, profile, catalogue, sight.statistics, draws
-            )
+            answer.explanation = explain(policy, self._settings, slate, profile, catalogue, sight.statistics, draws)
         return answer
 
     def refuse(
@@ -150,7 +149,7 @@ class Answerer:
             user_id=request.user_id,
             policy=policy.name,
             policy_version=policy.version,
-            model=sight.catalogue.embedding_label or None,
+            model=_label(policy, sight.catalogue),
             items=[
                 RecommendedItem(
                     item_id=item_ids[row], score=score, propensity=propensity, explored=explored, parts=parts
@@ -163,6 +162,21 @@ class Answerer:
             seed=self._seed,
             state=view_state(request.user_id, sight),
         )
+
+
+def _check_model(request: RecommendationRequest, policy: Policy, catalogue: Catalogue) -> None:
+    if policy.model is not None and policy.model not in catalogue.models:
+        raise RequestError(
+            "model_unavailable",
+            f"policy {policy.name!r} needs a model, and no release named {policy.model!r} is live",
+            request_id=request.request_id,
+            user_id=request.user_id,
+        )
+
+
+def _label(policy: Policy, catalogue: Catalogue) -> str | None:
+    """Return the release that the scores come from: the policy's own model, else the item vectors."""
+    return (catalogue.models[policy.model].label if policy.model else catalogue.embedding_label) or None
 
 
 def read_profiles(ledgers: Mapping[str, Ledger | None], catalogue: Catalogue) -> dict[str, Profile]:
