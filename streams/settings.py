@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     epsilon_decay: Literal["fixed", "sqrt"] = Field("fixed", description="sqrt: epsilon/sqrt(e + 1)")
     novelty_s: float = Field(200.0, gt=0, description="the s of novelty, in the user's own ratings")
     ucb_c: float = Field(1.0, ge=0, description="the c of ucb")
+    sequence_epsilon: float = Field(
+        0.0, ge=0, le=1, description="epsilon of sequence where a request gives none; always fixed"
+    )
     session_timeout_s: float = Field(10.0, ge=1, description="group session timeout; stock brokers want 6 or more")
     rebalance_timeout_s: float = Field(5.0, ge=0.5, description="how long members have to rejoin a group")
     topic_check_s: float = Field(

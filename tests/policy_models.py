@@ -7,6 +7,7 @@ from recommender.embeddings.features import FeatureEncoder
 from recommender.embeddings.layers import Layer
 from recommender.factors.content import ContentEncoder
 from recommender.factors.model import FactorModel, Prior
+from recommender.sequence.model import SequenceModel
 
 
 def linear_model(item_ids, vectors, noise=0.8):
@@ -21,7 +22,23 @@ def linear_model(item_ids, vectors, noise=0.8):
     return FactorModel(tuple(item_ids), vectors, content, layer, prior)
 
 
-MODELS = {"linear": linear_model}
+def sequence_model(item_ids, vectors):
+    """A model of two means with ``vectors`` on both sides, which knows all items but the last of several."""
+    known = max(len(item_ids) - 1, 1)
+    vectors = vectors[:known]
+    return SequenceModel(
+        item_ids=tuple(item_ids[:known]),
+        inputs=np.stack((vectors, -0.5 * vectors)),
+        outputs=vectors,
+        bias=np.zeros(known),
+        rates=np.array([0.75, 0.125]),
+        popularity=np.ones(known),
+        counts=np.ones(known),
+        popularity_weight=0.75,
+    )
+
+
+MODELS = {"linear": linear_model, "sequence": sequence_model}
 """Name of the policy to what makes its model of item ids and vectors [N, D]."""
 
 

@@ -23,6 +23,8 @@ from schemas.errors import ModelError
 MIN_EVENTS = 2
 _SNAPSHOT_EVENTS = 250
 _HIDDEN = -1e30
+_FORGOTTEN = 40.0
+"""exp(-40) is nothing beside 1, and far from the numbers so small that processors are slow with them."""
 _WARM_UP = 0.1
 
 
@@ -82,7 +84,9 @@ class _Net(nn.Module):
         ages = steps[:, None] - 1 - steps[None, :]
         theta = torch.zeros(())
         for rate, table in zip(torch.exp(self.log_rates), self.inputs, strict=True):
-            decayed = torch.where(ages >= 0, torch.exp(-rate * ages.clamp(min=0)), 0.0)
+            exponents = rate * ages
+            counted = (exponents >= 0) & (exponents < _FORGOTTEN)
+            decayed = torch.where(counted, torch.exp(-exponents.clamp(0, _FORGOTTEN)), 0.0)
             sums = decayed @ (table[rows] * kept[:, :, None])
             theta = theta + sums / (decayed @ kept[:, :, None] + SHRINKAGE)
         return theta

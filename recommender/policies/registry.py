@@ -11,8 +11,16 @@ from recommender.policies.default import score_default, score_ucb
 from recommender.policies.linear import LINEAR, linear_terms, score_linear, score_linucb
 from recommender.policies.protocol import Policy
 from recommender.policies.scores import Rule
-from recommender.policies.search import Shortlist, shortlist_default, shortlist_linear, shortlist_ucb
+from recommender.policies.search import (
+    Shortlist,
+    shortlist_default,
+    shortlist_linear,
+    shortlist_sequence,
+    shortlist_ucb,
+)
+from recommender.policies.sequence import score_sequence, sequence_terms
 from recommender.policies.settings import PolicySettings
+from recommender.sequence.model import SEQUENCE
 
 RULES_REVISION = 1
 """Raised when a rule changes what it computes, so that ``policy_version`` changes with it."""
@@ -51,6 +59,20 @@ def _make_linear(settings: PolicySettings) -> Policy:
     )
 
 
+def _make_sequence(settings: PolicySettings) -> Policy:
+    parameters = {parameter: getattr(settings, parameter) for parameter in ("s", "sequence_epsilon")}
+    return BanditPolicy(
+        SEQUENCE,
+        _version_of(SEQUENCE, parameters),
+        settings,
+        score_sequence,
+        Exploration("coin", settings.sequence_epsilon),
+        shortlist=shortlist_sequence,
+        model=SEQUENCE,
+        terms_of=sequence_terms,
+    )
+
+
 def _exploration_of(name: str, settings: PolicySettings) -> Exploration:
     if name == "epsilon_greedy":
         return Exploration("coin", settings.epsilon, settings.epsilon_decay)
@@ -74,6 +96,7 @@ POLICIES: dict[str, Callable[[PolicySettings], Policy]] = {
     "epsilon_greedy_compat": _make("epsilon_greedy_compat", score_compat, "s"),
     "ucb_compat": _make("ucb_compat", score_ucb_compat, "s"),
     LINEAR: _make_linear,
+    SEQUENCE: _make_sequence,
 }
 """Name to factory."""
 

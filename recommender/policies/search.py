@@ -14,9 +14,11 @@ from recommender.policies.default import highest_and_lift, taste
 from recommender.policies.linear import LINEAR, posterior_of
 from recommender.policies.models import model_of
 from recommender.policies.protocol import SlateRequest
+from recommender.policies.sequence import aligned_of, state_of
 from recommender.policies.settings import PolicySettings
 from recommender.profile import Profile
 from recommender.rows import AllBut
+from recommender.sequence.model import SEQUENCE
 from recommender.statistics import StatisticsView
 from recommender.topk.index import ItemIndex, warm_up
 
@@ -71,6 +73,21 @@ def shortlist_linear(
     theta = posterior_of(profile, catalogue, statistics, settings).mean
     means = statistics.means(settings.k0, settings.prior)
     return _search(request, profile, model_of(catalogue, LINEAR).derived(ItemIndex), means, theta)
+
+
+def shortlist_sequence(
+    request: SlateRequest,
+    profile: Profile,
+    catalogue: Catalogue,
+    statistics: StatisticsView,
+    settings: PolicySettings,  # noqa: ARG001 - every shortlist is given them
+) -> Integers | None:
+    """Return where the best of sequence are: the score of an unseen item is b_i + a log q_i + theta . x_i."""
+    if not _is_searched(request, catalogue):
+        return None
+    model = aligned_of(catalogue)
+    index = model_of(catalogue, SEQUENCE).derived(ItemIndex)
+    return _search(request, profile, index, model.prior(statistics), state_of(profile, model))
 
 
 def _search(request: SlateRequest, profile: Profile, index: ItemIndex, values: Floats, theta: Floats) -> Integers:

@@ -20,6 +20,7 @@ class PolicySettings:
             ``thompson`` by draws from what it believes.
         linear_alpha: weight of linucb's bonus, in standard deviations.
         linear_epsilon: linear's chance of a uniform draw; always fixed.
+        sequence_epsilon: sequence's; always fixed.
 
     Raises:
         ValueError: if a parameter is out of its range.
@@ -35,6 +36,7 @@ class PolicySettings:
     linear_choice: Literal["greedy", "linucb", "thompson"] = "greedy"
     linear_alpha: float = 1.0
     linear_epsilon: float = 0.0
+    sequence_epsilon: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("s", "k0"):
@@ -45,7 +47,7 @@ class PolicySettings:
                 raise ValueError(f"{name} must be in [0, inf), got {getattr(self, name)}")
         if not abs(self.prior) < float("inf"):
             raise ValueError(f"prior must be finite, got {self.prior}")
-        for name in ("epsilon", "compat_epsilon", "linear_epsilon"):
+        for name in ("epsilon", "compat_epsilon", "linear_epsilon", "sequence_epsilon"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         if self.epsilon_decay not in ("fixed", "sqrt"):

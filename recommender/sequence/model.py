@@ -106,7 +106,7 @@ class SequenceModel:
         return {"type": SEQUENCE, "items": len(self.item_ids), "dim": self.dim, "half_lives": half_lives.tolist()}
 
     def to_tensors(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Return the model as named arrays (numbers in float32) and metadata of one key, so that its bytes are fixed."""
+        """Return the model as named arrays, numbers in float32, and metadata of one key, so that its bytes are fixed."""
         tensors: dict[str, NDArray[Any]] = {"item_ids": write_strings(self.item_ids)}
         for name in _NUMBERS:
             tensors[name] = np.array(getattr(self, name), dtype=np.float32, order="C")
