@@ -272,7 +272,7 @@ def _export(net: _Net, log: RatingLog, item_ids: Sequence[str], settings: Sequen
         bias=weights["bias"][known] - weights["bias"][known].mean(),
         rates=np.exp(weights["log_rates"]),
         popularity=decayed_counts(log, settings.popularity_half_life)[known],
-        counts=np.bincount(log.rows, minlength=log.size)[known],
+        counts=np.bincount(log.rows, minlength=log.size)[known].astype(np.float64),
         popularity_weight=float(weights["weight"]),
     )
 

@@ -61,7 +61,7 @@ class SequenceModel:
     bias: Floats
     rates: Floats
     popularity: Floats
-    counts: Integers
+    counts: Floats
     popularity_weight: float
     _rows: Mapping[str, int] = field(init=False, repr=False)
 
@@ -106,7 +106,7 @@ class SequenceModel:
         return {"type": SEQUENCE, "items": len(self.item_ids), "dim": self.dim, "half_lives": half_lives.tolist()}
 
     def to_tensors(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Return the model as named arrays, numbers in float32, and metadata of one key, so that its bytes are fixed."""
+        """Return the model as named arrays, numbers in float32, and metadata of one key: always the same bytes."""
         tensors: dict[str, NDArray[Any]] = {"item_ids": write_strings(self.item_ids)}
         for name in _NUMBERS:
             tensors[name] = np.array(getattr(self, name), dtype=np.float32, order="C")
@@ -123,7 +123,7 @@ class SequenceModel:
         about = read_about(metadata, METADATA_KEY, "policy", FORMAT, {"type": str, "popularity_weight": float})
         if about["type"] != SEQUENCE:
             raise ModelError(f"the policy's type must be {SEQUENCE!r}, got {about['type']!r}")
-        numbers = {name: read_numbers(tensors, name, ndim) for name, ndim in _NUMBERS.items()}
+        numbers = {name: read_numbers(tensors, name, ndim).astype(np.float64) for name, ndim in _NUMBERS.items()}
         return cls(read_strings(tensors, "item_ids"), **numbers, popularity_weight=about["popularity_weight"])
 
     def align(self, items: Sequence[Item]) -> "AlignedSequence":

@@ -43,6 +43,7 @@ _COMMANDS = (
     (_replay, "ratings", "services.cli.replay:ratings", "Publish the ratings of a file or data set."),
     (_train, "autoencoder", "services.cli.train:autoencoder", "Train item embeddings with an autoencoder."),
     (_train, "pca", "services.cli.train:pca", "Make item embeddings by principal components; needs no torch."),
+    (_train, "sequence", "services.cli.train:sequence", "Train what foretells the next item on the log of ratings."),
     (app, "simulate", "services.cli.simulate:simulate", "Run the bandit off line on a log of ratings."),
     (app, "recommend", "services.cli.recommend:recommend", "Ask for recommendations for a user."),
     (app, "explain", "services.cli.recommend:explain", "Show the arithmetic of an item's score for a user."),
