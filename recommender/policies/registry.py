@@ -13,6 +13,7 @@ from recommender.policies.protocol import Policy
 from recommender.policies.scores import Rule
 from recommender.policies.search import Shortlist, shortlist_default, shortlist_linear, shortlist_ucb
 from recommender.policies.settings import PolicySettings
+from recommender.policies.thompson import ThompsonPolicy
 
 RULES_REVISION = 1
 """Raised when a rule changes what it computes, so that ``policy_version`` changes with it."""
@@ -37,6 +38,8 @@ def _make_linear(settings: PolicySettings) -> Policy:
     choice, exploration = settings.linear_choice, Exploration("coin", settings.linear_epsilon)
     used = ("s", "k0", "prior", "linear_choice", "linear_epsilon", *(("linear_alpha",) if choice == "linucb" else ()))
     version = _version_of(LINEAR, {parameter: getattr(settings, parameter) for parameter in used})
+    if choice == "thompson":
+        return ThompsonPolicy(LINEAR, version, settings, score_linear, exploration, model=LINEAR, terms_of=linear_terms)
     if choice == "linucb":
         return BanditPolicy(LINEAR, version, settings, score_linucb, exploration, model=LINEAR, terms_of=linear_terms)
     return BanditPolicy(
