@@ -107,12 +107,24 @@ def score_linucb(
 
 def deviations(rows: Integers, posterior: Posterior, catalogue: Catalogue) -> Floats:
     """Return the posterior's standard deviation of theta . [1, x_i] at ``rows``, shape [M]."""
+    along = products_with(rows, posterior.root.T, catalogue)
+    return np.asarray(np.sqrt((along * along).sum(axis=1)))
+
+
+def products_with(rows: Integers, thetas: Floats, catalogue: Catalogue) -> Floats:
+    """Return theta . [1, x_i] of each theta at ``rows``, shape [M, T]; the same bits for any set of rows.
+
+    Args:
+        rows: catalogue rows, shape [M].
+        thetas: shape [T, E].
+        catalogue: the items, with the policy's model.
+    """
     vectors = factors_of(catalogue).vectors[rows]
-    variances = np.zeros(len(rows))
-    for direction in posterior.root.T:
-        along = products_of(np.arange(len(rows)), direction, vectors)
-        variances += along * along
-    return np.sqrt(variances)
+    total, term = np.zeros((2, len(rows), len(thetas)))
+    for d in range(thetas.shape[1]):
+        np.multiply(vectors[:, d, np.newaxis], thetas[:, d], out=term)
+        np.add(total, term, out=total)
+    return total
 
 
 def linear_terms(

@@ -20,6 +20,7 @@ from recommender.policies.search import (
 )
 from recommender.policies.sequence import score_sequence, sequence_terms
 from recommender.policies.settings import PolicySettings
+from recommender.policies.thompson import ThompsonPolicy
 from recommender.sequence.model import SEQUENCE
 
 RULES_REVISION = 1
@@ -45,6 +46,8 @@ def _make_linear(settings: PolicySettings) -> Policy:
     choice, exploration = settings.linear_choice, Exploration("coin", settings.linear_epsilon)
     used = ("s", "k0", "prior", "linear_choice", "linear_epsilon", *(("linear_alpha",) if choice == "linucb" else ()))
     version = _version_of(LINEAR, {parameter: getattr(settings, parameter) for parameter in used})
+    if choice == "thompson":
+        return ThompsonPolicy(LINEAR, version, settings, score_linear, exploration, model=LINEAR, terms_of=linear_terms)
     if choice == "linucb":
         return BanditPolicy(LINEAR, version, settings, score_linucb, exploration, model=LINEAR, terms_of=linear_terms)
     return BanditPolicy(

@@ -90,6 +90,25 @@ def shortlist_sequence(
     return _search(request, profile, index, model.prior(statistics), state_of(profile, model))
 
 
+def shortlist_beliefs(
+    request: SlateRequest,
+    profile: Profile,
+    catalogue: Catalogue,
+    statistics: StatisticsView,
+    settings: PolicySettings,
+    thetas: Floats,
+) -> Integers | None:
+    """Return where the best of linear are by any of ``thetas``, shape [T, E]."""
+    if not _is_searched(request, catalogue):
+        return None
+    means = statistics.means(settings.k0, settings.prior)
+    index = model_of(catalogue, LINEAR).derived(ItemIndex)
+    allowed, excluded = _leave_out(request.rows, profile, index.size)
+    found = index.top_k(thetas, index.column(means, allowed), request.k, [excluded] * len(thetas))
+    is_found = np.arange(request.k) < found.counts[:, np.newaxis]
+    return _positions(request.rows, found.rows[is_found], profile.rows)
+
+
 def _search(request: SlateRequest, profile: Profile, index: ItemIndex, values: Floats, theta: Floats) -> Integers:
     """Return where the k highest of ``values + theta . x`` are that the user has not seen, and all that are seen."""
     allowed, excluded = _leave_out(request.rows, profile, index.size)
