@@ -1,7 +1,7 @@
 """A policy of the project as a ranker: the code that answers requests, asked at moments of a log."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from recommender.ranking.log import Moments, Past
 from recommender.statistics import StatisticsView
 
 
+@runtime_checkable
 class ScoringPolicy(Protocol):
     """A policy that scores rows; each score is independent of the other rows."""
 
