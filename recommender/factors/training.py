@@ -189,7 +189,7 @@ def _train_part(
     by_user, by_item = _Grouped(ratings.users, ratings.n_users), _Grouped(ratings.rows, n_items)
     factors = _FIRST_SPREAD * np.random.default_rng([settings.seed, part]).normal(size=(n_items, dim))
     spreads = np.zeros((n_items, dim, dim))
-    weights = np.zeros((content.shape[1], dim))
+    weights: Floats = np.zeros((content.shape[1], dim))
     ridge = content.T @ content + settings.ridge * np.eye(content.shape[1])
     mean: Floats = np.zeros(dim + 1)
     covariance: Floats = _FIRST_VARIANCE * np.eye(dim + 1)
@@ -201,7 +201,7 @@ def _train_part(
         covariance = (users.covariances.sum(axis=0) + apart.T @ apart) / len(apart)
         noise = users.squares / len(surprises)
         _meet_items(ratings, surprises, by_item, users, content @ weights, noise, factors, spreads)
-        weights = np.linalg.solve(ridge, content.T @ factors)
+        weights = np.asarray(np.linalg.solve(ridge, content.T @ factors), dtype=np.float64)
         if on_round is not None:
             on_round(Round(part + 1, number, noise))
     return _Part(factors, weights, mean, covariance, noise)

@@ -1,4 +1,4 @@
-"""Measures of rankings: how near the top the item stood that came, and how much of the catalogue was shown."""
+"""Measures of rankings: how near the top the item stood that came, with errors over users."""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recommender.arrays import Floats, Integers
+from recommender.arrays import Flags, Floats, Integers
+from recommender.diversity import Diversity, measure_diversity
 from recommender.ranking.next_item import LIST_LENGTH, Predictions
 
 
@@ -69,48 +70,6 @@ def estimate(values: Floats, users: Integers) -> Estimate:
     return Estimate(mean, math.sqrt(n / (n - 1) * squares) / len(values))
 
 
-def coverage(lists: Integers, size: int) -> float:
-    """Return the share of the catalogue's ``size`` items that stand in any list; -1 in a list is no item.
-
-    >>> coverage(np.array([[0, 1], [1, -1]]), 4)
-    0.5
-    """
-    return len(np.unique(lists[lists >= 0])) / size
-
-
-def entropy(lists: Integers) -> float:
-    """Return the entropy in bits of which item a slot shows; 2^entropy items shown evenly would have the same.
-
-    >>> entropy(np.array([[0, 1], [0, 1]]))
-    1.0
-    """
-    counts = np.unique(lists[lists >= 0], return_counts=True)[1]
-    shares = counts / max(counts.sum(), 1)
-    return float(-(shares * np.log2(shares)).sum()) + 0.0
-
-
-def intra_list_distances(lists: Integers, vectors: Floats) -> Floats:
-    """Return each list's mean of 1 - cosine over its pairs of items, shape [P]; nan for fewer than two items.
-
-    Args:
-        lists: rows, -1 for none, shape [P, K].
-        vectors: of the items, shape [N, D]; one of length 0 is at distance 1 from all.
-
-    >>> intra_list_distances(np.array([[0, 1], [0, 2]]), np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]]))
-    array([1., 0.])
-    """
-    norms = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
-    units = np.divide(vectors, norms, out=np.zeros(vectors.shape), where=norms > 0)
-    shown = np.where(lists >= 0, 1.0, 0.0)
-    own = units[np.maximum(lists, 0)] * shown[:, :, np.newaxis]
-    # The sum over all pairs of a list is the squared length of its sum, less the items' own squares.
-    total = own.sum(axis=1)
-    together = (total * total).sum(axis=1) - (own * own).sum(axis=(1, 2))
-    sizes = shown.sum(axis=1)
-    pairs = sizes * (sizes - 1.0)
-    return np.asarray(1.0 - np.divide(together, pairs, out=np.full(len(lists), np.nan), where=pairs > 0))
-
-
 @dataclass(frozen=True, slots=True)
 class Report:
     """A ranker's measures.
@@ -119,9 +78,7 @@ class Report:
         everyone: estimates by measure, over all predictions.
         known: the same, of users with an event before the cut.
         new: the same, of users without one.
-        coverage: share of the catalogue that was in any list.
-        entropy: of what was shown, in bits.
-        distance: mean intra-list distance.
+        diversity: of the lists of ten.
         predictions: how many there were.
         users: of how many users.
     """
@@ -129,29 +86,23 @@ class Report:
     everyone: Mapping[str, Estimate]
     known: Mapping[str, Estimate]
     new: Mapping[str, Estimate]
-    coverage: float
-    entropy: float
-    distance: float
+    diversity: Diversity
     predictions: int
     users: int
 
 
 def report(predictions: Predictions, vectors: Floats) -> Report:
-    """Return the measures of predictions; ``vectors`` [N, D] give the distances within lists."""
+    """Return the measures of predictions; ``vectors`` [N, D], of length one, give the distances within lists."""
     worth = gains(predictions.ranks)
-    distances = intra_list_distances(predictions.lists, vectors)
-    distances = distances[np.isfinite(distances)]
 
-    def over(chosen: np.ndarray) -> dict[str, Estimate]:
+    def over(chosen: Flags) -> dict[str, Estimate]:
         return {name: estimate(values[chosen], predictions.users[chosen]) for name, values in worth.items()}
 
     return Report(
         everyone=over(np.ones(len(predictions.ranks), dtype=np.bool_)),
         known=over(predictions.is_known),
         new=over(~predictions.is_known),
-        coverage=coverage(predictions.lists, len(vectors)),
-        entropy=entropy(predictions.lists),
-        distance=float(distances.mean()) if len(distances) else math.nan,
+        diversity=measure_diversity(predictions.lists, vectors),
         predictions=len(predictions.ranks),
         users=len(np.unique(predictions.users)),
     )

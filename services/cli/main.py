@@ -45,6 +45,7 @@ _COMMANDS = (
     (_train, "pca", "services.cli.train:pca", "Make item embeddings by principal components; needs no torch."),
     (_train, "sequence", "services.cli.train:sequence", "Train what foretells the next item on the log of ratings."),
     (app, "simulate", "services.cli.simulate:simulate", "Run the bandit off line on a log of ratings."),
+    (app, "evaluate", "services.cli.evaluate:evaluate", "Measure policies off line, by the code that serves."),
     (app, "recommend", "services.cli.recommend:recommend", "Ask for recommendations for a user."),
     (app, "explain", "services.cli.recommend:explain", "Show the arithmetic of an item's score for a user."),
     (app, "rate", "services.cli.rate:rate", "Send one rating."),

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.progress import Progress, TextColumn
 
+from recommender.diversity import DiversityLimits
 from recommender.embeddings.training import AutoencoderSettings, EmbeddingKind, PcaSettings
 from recommender.sequence.training import SequenceSettings
 from schemas.errors import ConfigurationError
@@ -96,9 +97,10 @@ def sequence(
         settings: from flags, environment and files.
     """
     parameters = _checked(SequenceSettings, dim=dim, epochs=epochs, seed=seed)
+    limits = DiversityLimits(settings.least_coverage, settings.least_entropy)
     log, catalogue = gather_log(*_ratings_of(data, items, columns, settings))
     with Progress(TextColumn("{task.description}"), console=err, transient=True) as progress:
-        trained = train_sequence_release(log, catalogue, parameters, settings.model_dir, progress, plot)
+        trained = train_sequence_release(log, catalogue, parameters, settings.model_dir, progress, plot, limits)
     metrics = trained.release.metrics
     say(
         f"{trained.release.label}: {len(log):,} ratings of {metrics['items']:.0f} items, D = {metrics['dim']:.0f}, "

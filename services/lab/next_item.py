@@ -1,6 +1,5 @@
 """The next-item protocol on a log of ratings: gather it, cut it, let everybody rank, and say what came of it."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +9,12 @@ import numpy as np
 from recommender.arrays import Floats
 from recommender.embeddings.features import FeatureEncoder
 from recommender.ranking.log import RatingLog
-from recommender.ranking.measures import Estimate, Report, compare, report
+from recommender.ranking.measures import Report, report
 from recommender.ranking.next_item import Predictions, Ranker, cut_at, predict_next
 from schemas.codec import RATING_QUANTUM
 from schemas.errors import DataError
 from schemas.events import Item, RatingEvent
 from services.lab.baselines import BASELINES, Fitting, choose_parameters
-
-MEASURES = ("ndcg@10", "hit@10", "mrr")
 
 OnRanker = Callable[[str], None]
 """Told the name of what is chosen for, made or asked next."""
@@ -116,54 +113,10 @@ def rank(
 
 
 def content_vectors(items: Sequence[Item]) -> Floats:
-    """Return what distances within a list are of: genres and years, shape [N, F]."""
+    """Return what distances within a list are of: genres and years, of length one or zero, shape [N, F]."""
     described = [item for item in items if item.genres or item.year is not None]
     if not described:
         return np.zeros((len(items), 1))
-    return FeatureEncoder.fit(described).encode(items).astype(np.float64)
-
-
-def summarise(ranked: Ranked) -> dict[str, Any]:
-    """Return ``ranking`` and ``baselines`` as JSON can say them; an unknown number is None."""
-    groups: dict[str, dict[str, Any]] = {"ranking": {}, "baselines": {}}
-    for name, each in ranked.reports.items():
-        group = "ranking" if name in ranked.policies else "baselines"
-        groups[group][name] = _describe(each)
-        if ranked.parameters.get(name):
-            groups[group][name]["parameters"] = dict(ranked.parameters[name])
-    best = ranked.best_baseline
-    for name in ranked.policies if best is not None else ():
-        assert best is not None
-        difference = compare(ranked.predictions[name], ranked.predictions[best])
-        ratio = ranked.reports[name].everyone["ndcg@10"].mean / ranked.reports[best].everyone["ndcg@10"].mean
-        groups["ranking"][name]["against_best"] = {
-            "baseline": best,
-            "ratio": _number(ratio),
-            "difference": _number(difference.mean),
-            "error": _number(difference.error),
-        }
-    about = {"cut": ranked.cut, "events": ranked.events}
-    return {**groups, "next_item": about}
-
-
-def _describe(each: Report) -> dict[str, Any]:
-    said: dict[str, Any] = {}
-    for measure in MEASURES:
-        said[measure] = _number(each.everyone[measure].mean)
-    said["coverage"] = _number(each.coverage)
-    said["error"] = {measure: _number(each.everyone[measure].error) for measure in MEASURES}
-    said["with_history"] = _estimates(each.known)
-    said["without_history"] = _estimates(each.new)
-    said["entropy"], said["intra_list_distance"] = _number(each.entropy), _number(each.distance)
-    said["predictions"], said["users"] = each.predictions, each.users
-    return said
-
-
-def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
-    found: dict[str, Any] = {measure: _number(estimates[measure].mean) for measure in MEASURES}
-    found["error"] = {measure: _number(estimates[measure].error) for measure in MEASURES}
-    return found
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    columns = FeatureEncoder.fit(described).encode(items).astype(np.float64)
+    lengths = np.sqrt((columns * columns).sum(axis=1, keepdims=True))
+    return np.asarray(np.divide(columns, lengths, out=np.zeros(columns.shape), where=lengths > 0))

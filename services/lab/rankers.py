@@ -7,7 +7,7 @@ import numpy as np
 
 from recommender.catalogue import CatalogueEntry, LabelledModel, VectorsOf, build_catalogue
 from recommender.factors.training import FactorSettings, Ratings, train_factors
-from recommender.policies import POLICIES, PolicyModel, PolicySettings, make_policy
+from recommender.policies import PolicyModel, PolicySettings
 from recommender.policies.linear import LINEAR
 from recommender.ranking.log import RatingLog
 from recommender.ranking.next_item import Ranker
@@ -17,6 +17,7 @@ from recommender.sequence.training import OnEpoch, SequenceSettings
 from schemas.codec import RATING_QUANTUM
 from schemas.errors import ConfigurationError
 from schemas.events import Item
+from services.lab.contestants import RANDOM, make_contestant
 
 _EVALUATED = "before-the-cut"
 
@@ -31,21 +32,9 @@ class Trainings:
         on_epoch: told of each epoch of sequence's.
     """
 
-    factors: FactorSettings = FactorSettings()
-    sequence: SequenceSettings = SequenceSettings()
+    factors: FactorSettings
+    sequence: SequenceSettings
     on_epoch: OnEpoch | None = None
-
-
-def check_rankable(names: Sequence[str]) -> None:
-    """Refuse a policy that does not rank by scores, or is none.
-
-    Raises:
-        ConfigurationError: naming it.
-    """
-    rankable = [name for name in POLICIES if not name.startswith("random")]
-    for name in names:
-        if name not in rankable:
-            raise ConfigurationError(f"a policy that ranks must be one of {', '.join(rankable)}, got {name!r}")
 
 
 def policy_rankers(
@@ -65,6 +54,9 @@ def policy_rankers(
         vectors_of: gives the items their vectors, for policies without a model of their own; None for no vectors.
         settings: parameters of the policies.
         trainings: how the models are trained.
+
+    Raises:
+        ConfigurationError: a name is unknown, or its policy does not rank by scores.
     """
     trainers: Mapping[str, Callable[[RatingLog], PolicyModel]] = {
         LINEAR: lambda past: _train_linear(past, items, trainings.factors),
@@ -72,11 +64,15 @@ def policy_rankers(
     }
 
     def maker_of(name: str) -> Callable[[RatingLog], Ranker]:
+        policy = make_contestant(name, settings)
+        if name.startswith(RANDOM) or not isinstance(policy, ScoringPolicy):
+            raise ConfigurationError(f"policy {name!r} does not rank by scores: next_item cannot measure it")
+
         def make(past: RatingLog) -> Ranker:
-            models = {name: LabelledModel(f"{name}@{_EVALUATED}", trainers[name](past))} if name in trainers else {}
+            models = {}
+            if policy.model is not None:
+                models[policy.model] = LabelledModel(f"{policy.model}@{_EVALUATED}", trainers[policy.model](past))
             entries = [CatalogueEntry(item, row) for row, item in enumerate(items)]
-            policy = make_policy(name, settings)
-            assert isinstance(policy, ScoringPolicy)
             return PolicyRanker(policy, build_catalogue(entries, vectors_of, models=models))
 
         return make

@@ -10,12 +10,11 @@ import structlog
 from rich.progress import Progress
 
 from recommender.arrays import Integers
-from recommender.catalogue import Catalogue, CatalogueEntry, LabelledModel, build_catalogue
+from recommender.catalogue import CatalogueEntry, LabelledModel, build_catalogue
+from recommender.diversity import DiversityLimits, measure_diversity
 from recommender.policies import make_policy
 from recommender.policies.bandit import BanditPolicy
-from recommender.ranking.collapse import CollapseLimits, collapse_of
 from recommender.ranking.log import RatingLog, at_the_end
-from recommender.ranking.measures import coverage, entropy
 from recommender.ranking.next_item import first_ten
 from recommender.ranking.policies import PolicyRanker
 from recommender.sequence.model import SEQUENCE, SequenceModel
@@ -55,7 +54,7 @@ def train_sequence_release(
     model_dir: str = ".streamrec/models",
     progress: Progress | None = None,
     plot: Path | None = None,
-    limits: CollapseLimits | None = None,
+    limits: DiversityLimits | None = None,
 ) -> SequenceRelease:
     """Train on a log and write a release; nothing is published.
 
@@ -77,11 +76,11 @@ def train_sequence_release(
     started = time.perf_counter()
     trained = train_on(log, items, settings, _shown_on(progress, settings.epochs))
     seconds = time.perf_counter() - started
-    lists = lists_of(trained.model, log, items)
-    collapse = collapse_of(lists, len(items), limits or CollapseLimits())
-    if collapse is not None:
-        raise ModelError(f"the model of {SEQUENCE!r} collapsed and is not released: {collapse}")
-    metrics = _measure(trained, log, seconds) | {"coverage": coverage(lists, len(items)), "entropy": entropy(lists)}
+    shown = measure_diversity(lists_of(trained.model, log, items), np.zeros((len(items), 1)))
+    fault = (limits or DiversityLimits()).fault_of(shown)
+    if fault is not None:
+        raise ModelError(f"the model of {SEQUENCE!r} collapsed and is not released: {fault}")
+    metrics = _measure(trained, log, seconds) | {"coverage": shown.coverage, "entropy": shown.entropy}
     release = save_release(trained.model, model_dir, SEQUENCE, metrics=metrics, kind="policy")
     if plot is not None:
         from services.trainer.plot import plot_sequence  # noqa: PLC0415 - matplotlib is wanted for pictures only
@@ -110,25 +109,17 @@ def train_on(
     return train_sequence(log, [item.item_id for item in items], settings, on_epoch)
 
 
-def ranker_of(model: SequenceModel, items: Sequence[Item]) -> PolicyRanker:
-    """Return the policy with a model that is not released, for a log whose rows are ``items``."""
-    policy = make_policy(SEQUENCE)
-    assert isinstance(policy, BanditPolicy)
-    return PolicyRanker(policy, _catalogue_of(model, items))
-
-
 def lists_of(model: SequenceModel, log: RatingLog, items: Sequence[Item]) -> Integers:
     """Return the ten items that each of the newest users would get, shape [U, 10]."""
     newest_first = log.users[::-1]
     places = np.sort(np.unique(newest_first, return_index=True)[1])
     moments = at_the_end(log, newest_first[places[:ASKED_USERS]])
-    scores = ranker_of(model, items).scores(moments)
-    return np.array([first_ten(own, past.rows) for own, past in zip(scores, moments.pasts, strict=True)])
-
-
-def _catalogue_of(model: SequenceModel, items: Sequence[Item]) -> Catalogue:
+    policy = make_policy(SEQUENCE)
+    assert isinstance(policy, BanditPolicy)
     entries = [CatalogueEntry(item, row) for row, item in enumerate(items)]
-    return build_catalogue(entries, models={SEQUENCE: LabelledModel(f"{SEQUENCE}@candidate", model)})
+    catalogue = build_catalogue(entries, models={SEQUENCE: LabelledModel(f"{SEQUENCE}@candidate", model)})
+    scores = PolicyRanker(policy, catalogue).scores(moments)
+    return np.array([first_ten(own, past.rows) for own, past in zip(scores, moments.pasts, strict=True)])
 
 
 def _measure(trained: TrainedSequence, log: RatingLog, seconds: float) -> dict[str, float]:

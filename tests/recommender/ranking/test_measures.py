@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from recommender.ranking.measures import compare, coverage, entropy, estimate, gains, intra_list_distances, report
+from recommender.ranking.measures import compare, estimate, gains, report
 from recommender.ranking.next_item import Predictions
 
 
@@ -36,24 +36,6 @@ def test_copies_of_a_prediction_do_not_make_it_more_certain():
 def test_error_of_one_user_is_unknown():
     assert math.isnan(estimate(np.array([1.0, 0.0]), np.array([3, 3])).error)
     assert math.isnan(estimate(np.zeros(0), np.zeros(0, dtype=np.int64)).mean)
-
-
-def test_entropy_of_eight_items_shown_evenly_is_three_bits():
-    assert entropy(np.arange(8).reshape(2, 4)) == 3.0
-    assert entropy(np.full((2, 4), -1)) == 0.0
-
-
-def test_coverage_counts_each_item_once():
-    assert coverage(np.array([[0, 1, 2], [2, 1, -1]]), 6) == 0.5
-
-
-def test_distance_within_a_list_is_the_mean_over_its_pairs():
-    # cos(0, 1) = 0, cos(0, 2) = cos(1, 2) = 1/sqrt(2).
-    vectors = np.array([[2.0, 0.0], [0.0, 3.0], [1.0, 1.0], [0.0, 0.0]])
-    found = intra_list_distances(np.array([[0, 1, 2], [2, -1, -1], [0, 3, -1]]), vectors)
-    assert found[0] == pytest.approx(1 - 2 / math.sqrt(2) / 3, rel=1e-12)
-    assert math.isnan(found[1])
-    assert found[2] == 1.0
 
 
 def test_report_tells_known_users_from_new_ones():

@@ -11,7 +11,8 @@ from recommender.ranking.next_item import cut_at, predict_next
 from schemas.errors import ConfigurationError, DataError
 from schemas.events import Item, RatingEvent
 from services.lab.baselines import BASELINES, Baseline, Fitting, check_baselines, choose_parameters
-from services.lab.next_item import content_vectors, gather_log, rank, summarise
+from services.lab.next_item import content_vectors, gather_log, rank
+from services.lab.next_item_figures import summarise
 
 ITEMS = [Item(item_id=f"i{row}", genres=("Drama",) if row % 2 else ("War",), year=1990 + row % 3) for row in range(30)]
 
@@ -114,6 +115,7 @@ def test_unknown_baselines_are_refused_with_the_known_ones():
 def test_distances_are_of_genres_and_years():
     vectors = content_vectors(ITEMS)
     assert vectors.shape == (30, 5)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0)
     assert content_vectors([Item(item_id="a")]).tolist() == [[0.0]]
 
 

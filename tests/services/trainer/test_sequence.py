@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
+from recommender.diversity import DiversityLimits
 from recommender.policies import read_policy_model
-from recommender.ranking.collapse import CollapseLimits
 from recommender.ranking.log import RatingLog
 from recommender.sequence.training import SequenceSettings
 from schemas.errors import ConfigurationError, DataError, ModelError
@@ -39,8 +39,8 @@ def test_the_release_is_of_the_policy_and_loads(tmp_path):
 
 
 def test_a_collapsed_model_is_named_and_not_released(tmp_path):
-    with pytest.raises(ModelError, match="the model of 'sequence' collapsed and is not released: it shows"):
-        train_sequence_release(random_log(), ITEMS, SETTINGS, str(tmp_path), limits=CollapseLimits(share=1.0))
+    with pytest.raises(ModelError, match="the model of 'sequence' collapsed and is not released: entropy"):
+        train_sequence_release(random_log(), ITEMS, SETTINGS, str(tmp_path), limits=DiversityLimits(entropy=9.0))
     assert not any(tmp_path.iterdir())
 
 
