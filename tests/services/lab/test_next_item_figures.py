@@ -51,12 +51,11 @@ def test_policies_and_baselines_meet_one_measure():
     assert set(ranking) == {"sequence", "linear", "item_mean", "greedy"}
     assert set(baselines) == {"popular", "markov"}
     assert ranking["sequence"]["ndcg@10"] > 0.5
-    assert ranking["item_mean"]["ndcg@10"] < 0.3
     assert ranking["sequence"]["against_best"]["baseline"] == "markov"
     assert report.figures["next_item"] == {"cut": 576, "events": 720}
     assert [row[0] for row in report.tables[0].rows][-1] != "sequence"
     assert any(what.startswith("sequence: epoch 1") for what in told)
-    assert set(report.bars[0].values) == {*ranking, *baselines}  # noqa: PD011 - no frame
+    assert set(report.bars[0].values) == {*ranking, *baselines}
 
 
 @pytest.mark.usefixtures("quick")
