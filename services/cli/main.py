@@ -43,6 +43,7 @@ _COMMANDS = (
     (_replay, "ratings", "services.cli.replay:ratings", "Publish the ratings of a file or data set."),
     (_train, "autoencoder", "services.cli.train:autoencoder", "Train item embeddings with an autoencoder."),
     (_train, "pca", "services.cli.train:pca", "Make item embeddings by principal components; needs no torch."),
+    (_train, "factors", "services.cli.train_factors:factors", "Train the model of linear on ratings; needs no torch."),
     (app, "simulate", "services.cli.simulate:simulate", "Run the bandit off line on a log of ratings."),
     (app, "evaluate", "services.cli.evaluate:evaluate", "Measure policies off line, by the code that serves."),
     (app, "recommend", "services.cli.recommend:recommend", "Ask for recommendations for a user."),
