@@ -1,5 +1,6 @@
 """The losses of a training run as a picture."""
 
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from recommender.embeddings.training import TrainedEncoder
+from recommender.factors.training import Round
 from recommender.sequence.training import TrainedSequence
 
 _STEP_NAMES = {"autoencoder": "epoch", "pca": "number of components"}
@@ -75,6 +77,32 @@ def plot_sequence(trained: TrainedSequence, path: Path, *, title: str) -> None:
     axes.grid(visible=True, which="major", axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(framealpha=1.0, edgecolor="none")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png")
+
+
+def plot_rounds(rounds: Sequence[Round], path: Path, *, title: str) -> None:
+    """Write a PNG of what each round of each part of a factor model leaves unexplained.
+
+    Args:
+        rounds: what to draw.
+        path: the file; directories are made.
+        title: what the run was of.
+    """
+    figure = Figure(figsize=(8.0, 4.5), dpi=144, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for part in sorted({each.part for each in rounds}):
+        own = [each for each in rounds if each.part == part]
+        label = f"part {part}: {own[-1].noise:.4f} at the end"
+        axes.plot([each.number for each in own], [each.noise for each in own], label=label, linewidth=1.4)
+    axes.set_title(title, loc="left", fontsize=12)
+    axes.set_xlabel("round")
+    axes.set_ylabel("variance not explained")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=True, which="major", axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(framealpha=1.0, edgecolor="none", fontsize=8, ncols=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png")
 
