@@ -7,7 +7,7 @@ from recommender.embeddings.features import FeatureEncoder
 from recommender.embeddings.layers import Layer
 from recommender.factors.content import ContentEncoder
 from recommender.factors.model import FactorModel, Prior
-from recommender.sequence.model import SequenceModel
+from recommender.sequence.model import STAGES, SequenceModel
 
 
 def linear_model(item_ids, vectors, noise=0.8):
@@ -29,6 +29,7 @@ def sequence_model(item_ids, vectors):
     return SequenceModel(
         item_ids=tuple(item_ids[:known]),
         inputs=np.stack((vectors, -0.5 * vectors)),
+        stages=np.full((STAGES, vectors.shape[1]), 0.25),
         outputs=vectors,
         bias=np.zeros(known),
         rates=np.array([0.75, 0.125]),

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from recommender.arrays import Flags, Floats, Integers
 from recommender.ranking.log import RatingLog
-from recommender.sequence.model import PRIOR_COUNT, SHRINKAGE, SequenceModel
+from recommender.sequence.model import PRIOR_COUNT, SHRINKAGE, STAGES, SequenceModel, stage_of
 from recommender.sequence.training import OnEpoch, SequenceLoss, SequenceSettings, TrainedSequence
 from schemas.errors import ModelError
 
@@ -26,6 +27,7 @@ _HIDDEN = -1e30
 _FORGOTTEN = 40.0
 """exp(-40) is nothing beside 1, and far from the numbers so small that processors are slow with them."""
 _WARM_UP = 0.1
+_SPREAD = 0.1
 
 
 def train_sequence(
@@ -64,26 +66,23 @@ def train_sequence(
     return TrainedSequence(_export(net, log, item_ids, settings), losses, best, baseline)
 
 
-class _Net(nn.Module):
-    """The weights: K tables of inputs, one of outputs, biases, decay rates, and the weight of popularity."""
+class _Part(nn.Module):
+    """The weights of one part: K tables of inputs, one of outputs, one of stages, biases, the weight of popularity."""
 
-    def __init__(self, size: int, settings: SequenceSettings) -> None:
+    def __init__(self, size: int, dim: int, means: int) -> None:
         super().__init__()
-        means = len(settings.half_lives)
-        spread = 0.1
-        self.inputs = nn.Parameter(torch.randn(means, size + 1, settings.dim) * spread)
-        self.outputs = nn.Parameter(torch.randn(size, settings.dim) * spread)
+        self.inputs = nn.Parameter(torch.randn(means, size + 1, dim) * _SPREAD)
+        self.stages = nn.Parameter(torch.zeros(STAGES, dim))
+        self.outputs = nn.Parameter(torch.randn(size, dim) * _SPREAD)
         self.bias = nn.Parameter(torch.zeros(size))
         self.weight = nn.Parameter(torch.tensor(1.0))
-        rates = [math.log(math.log(2.0) / half_life) for half_life in settings.half_lives]
-        self.log_rates = nn.Parameter(torch.tensor(rates))
 
-    def theta(self, rows: Tensor, kept: Tensor) -> Tensor:
+    def theta(self, rates: Tensor, rows: Tensor, kept: Tensor) -> Tensor:
         """Return the users' vectors before each of their events, shape [B, L, D]; ``kept`` [B, L] says what counts."""
         steps = torch.arange(rows.shape[1])
         ages = steps[:, None] - 1 - steps[None, :]
-        theta = torch.zeros(())
-        for rate, table in zip(torch.exp(self.log_rates), self.inputs, strict=True):
+        theta = self.stages[[stage_of(t) for t in range(rows.shape[1])]]
+        for rate, table in zip(rates, self.inputs, strict=True):
             exponents = rate * ages
             counted = (exponents >= 0) & (exponents < _FORGOTTEN)
             decayed = torch.where(counted, torch.exp(-exponents.clamp(0, _FORGOTTEN)), 0.0)
@@ -94,6 +93,33 @@ class _Net(nn.Module):
     def logits(self, theta: Tensor, log_shares: Tensor) -> Tensor:
         """Return what the softmax is of, shape [n, N]."""
         return theta @ self.outputs.T + self.bias + self.weight * log_shares
+
+
+class _Net(nn.Module):
+    """Parts that learn apart from one another, with the same decay rates; what is asked is their mean."""
+
+    def __init__(self, size: int, settings: SequenceSettings) -> None:
+        super().__init__()
+        dim, means = settings.dim // settings.parts, len(settings.half_lives)
+        self._parts = nn.ModuleList([_Part(size, dim, means) for _ in range(settings.parts)])
+        rates = [math.log(math.log(2.0) / half_life) for half_life in settings.half_lives]
+        self.log_rates = nn.Parameter(torch.tensor(rates))
+
+    @property
+    def parts(self) -> list[_Part]:
+        """The parts."""
+        return cast("list[_Part]", list(self._parts))
+
+    @property
+    def rates(self) -> Tensor:
+        """The decay rates, shape [K]."""
+        return torch.exp(self.log_rates)
+
+    def logits(self, rows: Tensor, chosen: Tensor, log_shares: Tensor) -> Tensor:
+        """Return the mean of the parts' logits at the chosen of [B, L] moments, shape [n, N]."""
+        rates, everything = self.rates, torch.ones(rows.shape)
+        each = [part.logits(part.theta(rates, rows, everything)[chosen], log_shares) for part in self.parts]
+        return torch.stack(each).mean(dim=0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,17 +177,19 @@ def _take_step(
 ) -> float:
     """Move the weights by one batch, and return the sum of its losses."""
     is_event = batch.events >= 0
-    kept = is_event * (torch.rand(batch.rows.shape) >= settings.input_dropout)
-    theta = nn.functional.dropout(net.theta(batch.rows, kept.float())[is_event], settings.theta_dropout)
-    logits = net.logits(theta, shares[batch.events[is_event] // _SNAPSHOT_EVENTS])
     steps = torch.arange(batch.rows.shape[1])
-    seen = batch.first[:, None, :] < steps[None, :, None]
-    logits = logits.masked_fill(seen[is_event] | ~known, _HIDDEN)
-    loss = nn.functional.cross_entropy(logits, batch.rows[is_event])
+    hidden = (batch.first[:, None, :] < steps[None, :, None])[is_event] | ~known
+    own_shares, targets, rates = shares[batch.events[is_event] // _SNAPSHOT_EVENTS], batch.rows[is_event], net.rates
+    loss = torch.zeros(())
+    for part in net.parts:
+        kept = is_event * (torch.rand(batch.rows.shape) >= settings.input_dropout)
+        theta = nn.functional.dropout(part.theta(rates, batch.rows, kept.float())[is_event], settings.theta_dropout)
+        logits = part.logits(theta, own_shares).masked_fill(hidden, _HIDDEN)
+        loss = loss + nn.functional.cross_entropy(logits, targets)
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
-    return loss.item() * int(is_event.sum())
+    return loss.item() / len(net.parts) * int(is_event.sum())
 
 
 def _measure(net: _Net, held_out: Sequence[tuple[_Batch, Tensor]], known: Tensor) -> float:
@@ -170,10 +198,10 @@ def _measure(net: _Net, held_out: Sequence[tuple[_Batch, Tensor]], known: Tensor
     with torch.no_grad():
         for batch, shares in held_out:
             chosen = len(shares)
-            theta = net.theta(batch.rows, torch.ones(batch.rows.shape))[0, -chosen:]
-            steps = torch.arange(batch.rows.shape[1])[-chosen:]
-            seen = batch.first[0][None, :] < steps[:, None]
-            logits = net.logits(theta, shares).masked_fill(seen | ~known, _HIDDEN)
+            steps = torch.arange(batch.rows.shape[1])
+            seen = batch.first[0][None, :] < steps[-chosen:, None]
+            is_chosen = (steps >= len(steps) - chosen)[None, :]
+            logits = net.logits(batch.rows, is_chosen, shares).masked_fill(seen | ~known, _HIDDEN)
             targets = batch.rows[0, -chosen:]
             counted = known[targets]
             total += float(nn.functional.cross_entropy(logits[counted], targets[counted], reduction="sum"))
@@ -251,7 +279,8 @@ def _popularity_loss(log: RatingLog, cut: int, settings: SequenceSettings) -> fl
     past = log.before(cut)
     net = _Net(log.size, settings)
     with torch.no_grad():
-        net.outputs.zero_()
+        for part in net.parts:
+            part.outputs.zero_()
     shares = _log_shares(past, settings.popularity_half_life)
     return _measure(net, _held_out(log, cut, shares), torch.from_numpy(_known(past)))
 
@@ -263,17 +292,19 @@ def _known(log: RatingLog) -> Flags:
 def _export(net: _Net, log: RatingLog, item_ids: Sequence[str], settings: SequenceSettings) -> SequenceModel:
     """Return the weights of the items that have an event; outputs are centred, so that a new item is an average one."""
     known = np.flatnonzero(_known(log))
-    weights = {name: weight.detach().numpy().astype(np.float64) for name, weight in net.named_parameters()}
-    outputs = weights["outputs"][known]
+    parts = [{name: weight.detach().double().numpy() for name, weight in part.named_parameters()} for part in net.parts]
+    outputs = np.concatenate([part["outputs"] for part in parts], axis=1)[known] / len(parts)
+    bias = np.mean([part["bias"] for part in parts], axis=0)[known]
     return SequenceModel(
         item_ids=tuple(item_ids[row] for row in known.tolist()),
-        inputs=weights["inputs"][:, known],
+        inputs=np.concatenate([part["inputs"] for part in parts], axis=2)[:, known],
+        stages=np.concatenate([part["stages"] for part in parts], axis=1),
         outputs=outputs - outputs.mean(axis=0),
-        bias=weights["bias"][known] - weights["bias"][known].mean(),
-        rates=np.exp(weights["log_rates"]),
+        bias=bias - bias.mean(),
+        rates=net.rates.detach().double().numpy(),
         popularity=decayed_counts(log, settings.popularity_half_life)[known],
         counts=np.bincount(log.rows, minlength=log.size)[known].astype(np.float64),
-        popularity_weight=float(weights["weight"]),
+        popularity_weight=float(np.mean([part["weight"] for part in parts])),
     )
 
 

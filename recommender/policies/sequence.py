@@ -14,7 +14,7 @@ from recommender.policies.models import model_of
 from recommender.policies.scores import Scores, Terms, products_of
 from recommender.policies.settings import PolicySettings
 from recommender.profile import Profile, weigh_vectors
-from recommender.sequence.model import REACH, SEQUENCE, SHRINKAGE, AlignedSequence
+from recommender.sequence.model import REACH, SEQUENCE, SHRINKAGE, AlignedSequence, stage_of
 from recommender.statistics import StatisticsView
 
 
@@ -30,13 +30,14 @@ def aligned_of(catalogue: Catalogue) -> AlignedSequence:
 
 
 def state_of(profile: Profile, model: AlignedSequence) -> Floats:
-    """Return the user's vector, shape [D]; zero for a user who rated nothing that the model knows.
+    """Return the user's vector, shape [D].
 
-    theta = sum_k sum_j w_kj e_kj,   w_kj = exp(-rate_k age_j) / (0.5 + sum_j exp(-rate_k age_j))
+    theta = c_stage + sum_k sum_j w_kj e_kj,   w_kj = exp(-rate_k age_j) / (0.5 + sum_j exp(-rate_k age_j))
 
-    over the newest 512 of the user's items that the model knows; age_j = t - 1 - last_t of item j.
+    over the newest 512 of the user's items that the model knows; age_j = t - 1 - last_t of item j. The stage is how far
+    the user has come, floor(log2(t + 1)) and at most 9: what people rate first is not what they rate later.
     """
-    theta = np.zeros(model.vectors.shape[1])
+    theta: Floats = model.model.stages[stage_of(profile.t)]
     places, weights = _weigh(profile, model)
     rows = model.rows[profile.rows[places]]
     for own, inputs in zip(weights, model.model.inputs, strict=True):
@@ -69,7 +70,7 @@ def sequence_terms(
     statistics: StatisticsView,
     settings: PolicySettings,  # noqa: ARG001 - a rule's arguments
 ) -> Terms:
-    """Return what relevance is made of: popularity with the item's bias, and theta . x of each rated item's part."""
+    """Return what relevance is made of: popularity with the item's bias, and theta . x by the stage and rated items."""
     model = aligned_of(catalogue)
     places, weights = _weigh(profile, model)
     learned = model.rows[profile.rows[places]]
@@ -79,7 +80,7 @@ def sequence_terms(
     return Terms(
         prior=model.prior(statistics)[rows],
         personal=products_of(rows, state_of(profile, model), model.vectors),
-        general=np.zeros(len(rows)),
+        general=products_of(rows, model.model.stages[stage_of(profile.t)], model.vectors),
         shares=model.vectors[rows] @ parts.T,
     )
 

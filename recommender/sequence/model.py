@@ -29,12 +29,14 @@ SHRINKAGE = 0.5
 """What the sum of a mean's weights is raised by: one old rating alone says less than many."""
 PRIOR_COUNT = 0.3
 """Ratings that every item counts for beside its own in its popularity."""
+STAGES = 10
+"""Parts of a user's way: before the first rating, the next two, the next four, and so on."""
 REACH = 512
 """How many of a user's rated items are looked at, the newest."""
 
 FORMAT = 1
 METADATA_KEY = "streamrec_policy"
-_NUMBERS = {"inputs": 3, "outputs": 2, "bias": 1, "rates": 1, "popularity": 1, "counts": 1}
+_NUMBERS = {"inputs": 3, "stages": 2, "outputs": 2, "bias": 1, "rates": 1, "popularity": 1, "counts": 1}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +46,7 @@ class SequenceModel:
     Attributes:
         item_ids: the items of the log, M of them.
         inputs: what a rated item adds to each of K means, shape [K, M, D].
+        stages: what the user's vector starts from, by how far the user has come, shape [10, D].
         outputs: x, what the user's vector is multiplied with, shape [M, D].
         bias: b, shape [M].
         rates: decay of each mean for each rating of the user, above 0, shape [K].
@@ -57,6 +60,7 @@ class SequenceModel:
 
     item_ids: tuple[str, ...]
     inputs: Floats
+    stages: Floats
     outputs: Floats
     bias: Floats
     rates: Floats
@@ -69,6 +73,7 @@ class SequenceModel:
         means, size, dim = len(self.rates), len(self.item_ids), self.outputs.shape[-1]
         shapes = {
             "inputs": (means, size, dim),
+            "stages": (STAGES, dim),
             "outputs": (size, dim),
             "bias": (size,),
             "rates": (means,),
@@ -171,3 +176,12 @@ class AlignedSequence:
     def _prior(self, statistics: StatisticsView) -> Floats:
         counts = self.popularity + np.maximum(statistics.counts - self.counts, 0.0) + PRIOR_COUNT
         return np.asarray(self.bias + self.model.popularity_weight * np.log(counts / counts.sum()))
+
+
+def stage_of(t: int) -> int:
+    """Return the stage of a user with t ratings: floor(log2(t + 1)), at most 9.
+
+    >>> [stage_of(t) for t in (0, 1, 2, 3, 6, 7, 100_000)]
+    [0, 1, 1, 2, 2, 3, 9]
+    """
+    return min((t + 1).bit_length(), STAGES) - 1

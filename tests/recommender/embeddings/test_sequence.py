@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from recommender.embeddings.sequence import _batches, _Net, _sequences, decayed_counts, train_sequence
+from recommender.embeddings.sequence import _export, _Net, _pad, decayed_counts, train_sequence
 from recommender.policies.sequence import state_of
 from recommender.profile import Profile
 from recommender.ranking.log import RatingLog, walk
@@ -50,23 +50,24 @@ def test_the_next_item_of_a_chain_is_learned(trained):
     assert trained.losses[-1].validation < trained.baseline
 
 
-def test_the_policy_computes_the_vectors_that_training_did():
-    log = chains(users=5)
+def test_the_policy_gives_the_scores_that_training_saw():
+    log = chains(users=40)
     net = _Net(log.size, SMALL)
-    batch = next(iter(_batches(_sequences(log), 1000, log.size, np.random.default_rng(0))))
     with torch.no_grad():
-        theta = net.theta(batch.rows, (batch.events >= 0).float()).numpy()
-    model = train_sequence(log, IDS, SequenceSettings(**{**as_dict(SMALL), "validation": 0.0, "epochs": 1})).model
-    inputs = net.inputs.detach().numpy()[:, : log.size]
-    known = np.array([IDS.index(item_id) for item_id in model.item_ids])
-    rates = np.log(2.0) / np.array(SMALL.half_lives)
-    same = type(model)(
-        model.item_ids, inputs[:, known], model.outputs, model.bias, rates, model.popularity, model.counts, 1.0
-    ).align([Item(item_id=item_id) for item_id in IDS])
-    for moments, targets in walk(log, 0):
+        for part in net.parts:
+            part.stages.normal_()
+            part.bias.normal_()
+    model = _export(net, log, IDS, SMALL).align([Item(item_id=item_id) for item_id in IDS])
+    shares = torch.randn(1, log.size)
+    constant = model.model.popularity_weight * shares.numpy()[0]
+    for moments, targets in walk(log, 400):
         for past, event in zip(moments.pasts, targets.events.tolist(), strict=True):
-            user, step = np.argwhere(batch.events.numpy() == event)[0]
-            np.testing.assert_allclose(state_of(profile_of(past), same), theta[user, step], atol=1e-5)
+            own = _pad([(np.append(past.rows, log.rows[event]), np.arange(past.t + 1))], log.size)
+            chosen = (torch.arange(past.t + 1) == past.t)[None, :]
+            with torch.no_grad():
+                expected = net.logits(own.rows, chosen, shares)[0].numpy()
+            scores = model.bias + model.vectors @ state_of(profile_of(past), model) + constant
+            np.testing.assert_allclose(scores - scores.mean(), expected - expected.mean(), atol=1e-4)
 
 
 def test_the_same_log_and_seed_give_the_same_model():
@@ -109,6 +110,7 @@ def test_one_event_is_too_few():
     ("changed", "message"),
     [
         ({"dim": 0}, "dim must be at least 1, got 0"),
+        ({"parts": 3}, "dim must be a multiple of parts, 3, got 128"),
         ({"half_lives": ()}, "half_lives must be positive"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"input_dropout": 1.0}, r"input_dropout must be in \[0, 1\)"),

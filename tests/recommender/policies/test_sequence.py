@@ -10,7 +10,7 @@ from recommender.ledger import ENTRY
 from recommender.policies import PolicySettings, SlateRequest, make_policy
 from recommender.policies.sequence import state_of
 from recommender.profile import build_profile
-from recommender.sequence.model import PRIOR_COUNT, REACH, SHRINKAGE, SequenceModel
+from recommender.sequence.model import PRIOR_COUNT, REACH, SHRINKAGE, STAGES, SequenceModel
 from recommender.statistics import StatisticsView
 from schemas.events import Item
 
@@ -20,6 +20,7 @@ def model_of(n, *, dim=3, rates=(0.7, 0.05), seed=0, popularity_weight=0.5):
     return SequenceModel(
         item_ids=tuple(f"i{row}" for row in range(n)),
         inputs=rng.normal(size=(len(rates), n, dim)),
+        stages=rng.normal(size=(STAGES, dim)),
         outputs=rng.normal(size=(n, dim)),
         bias=rng.normal(size=n),
         rates=np.array(rates),
@@ -54,7 +55,7 @@ def statistics_of(counts):
 def oracle(model, history, counts, item):
     """The formula, one number after the other."""
     t, newest = len(history), {row: last_t for last_t, row in enumerate(history)}
-    theta = [0.0] * model.dim
+    theta = model.stages[min(int(math.log2(t + 1)), STAGES - 1)].tolist()
     for rate, table in zip(model.rates.tolist(), model.inputs.tolist(), strict=True):
         weights = {row: math.exp(-rate * (t - 1 - last_t)) for row, last_t in newest.items() if 0 <= row < len(table)}
         for row, weight in weights.items():
@@ -85,14 +86,15 @@ def test_scores_equal_the_formula_written_as_loops(history):
     assert scores.bonus.tolist() == [0.0] * len(rows)
 
 
-def test_a_user_without_history_gets_what_is_popular():
-    catalogue = catalogue_of(model_of(10, popularity_weight=1.0), 10)
+def test_a_user_without_history_gets_what_is_popular_with_those_who_begin():
+    model = model_of(10, popularity_weight=1.0)
+    catalogue = catalogue_of(model, 10)
     statistics = statistics_of(np.full(10, 5))
     profile = profile_of(catalogue, [])
-    assert state_of(profile, catalogue.models["sequence"].value).tolist() == [0.0] * 3
+    assert state_of(profile, catalogue.models["sequence"].value).tolist() == model.stages[0].tolist()
     slate = make_policy("sequence").slate(SlateRequest(10, np.arange(10)), profile, catalogue, statistics, draws())
-    prior = catalogue.models["sequence"].value.prior(statistics)
-    assert slate.rows.tolist() == np.argsort(-prior, kind="stable").tolist()
+    general = catalogue.models["sequence"].value.prior(statistics) + model.outputs @ model.stages[0]
+    assert slate.rows.tolist() == np.argsort(-general, kind="stable").tolist()
 
 
 def test_a_new_item_rises_as_it_is_rated():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recommender.sequence.model import PRIOR_COUNT, SequenceModel
+from recommender.sequence.model import PRIOR_COUNT, STAGES, SequenceModel
 from recommender.statistics import StatisticsView
 from schemas.errors import ModelError
 from schemas.events import Item
@@ -11,6 +11,7 @@ def model_of(**changed):
     given = {
         "item_ids": ("a", "b"),
         "inputs": np.array([[[1.0, 0.0], [0.0, 1.0]]]),
+        "stages": np.zeros((STAGES, 2)),
         "outputs": np.array([[1.0, 2.0], [3.0, 4.0]]),
         "bias": np.array([0.5, -0.5]),
         "rates": np.array([0.7]),
@@ -73,7 +74,7 @@ def test_numbers_are_those_that_a_release_keeps():
 def test_model_comes_back_from_its_tensors():
     model = model_of()
     again = SequenceModel.from_tensors(*model.to_tensors())
-    for name in ("inputs", "outputs", "bias", "rates", "popularity", "counts"):
+    for name in ("inputs", "stages", "outputs", "bias", "rates", "popularity", "counts"):
         assert getattr(again, name).tolist() == getattr(model, name).tolist()
     assert (again.item_ids, again.popularity_weight, again.type) == (("a", "b"), 0.5, "sequence")
 
@@ -82,6 +83,7 @@ def test_model_comes_back_from_its_tensors():
     ("changed", "message"),
     [
         ({"outputs": np.zeros((3, 2))}, r"outputs must have shape \[2, 2\], got \[3, 2\]"),
+        ({"stages": np.zeros((3, 2))}, r"stages must have shape \[10, 2\], got \[3, 2\]"),
         ({"inputs": np.zeros((2, 2, 2))}, r"inputs must have shape \[1, 2, 2\]"),
         ({"bias": np.array([np.nan, 0.0])}, "bias must be finite"),
         ({"rates": np.array([0.0])}, "rates must not be below"),
@@ -95,7 +97,9 @@ def test_what_is_no_model_is_refused(changed, message):
         model_of(**changed)
 
 
-@pytest.mark.parametrize("missing", ["inputs", "outputs", "bias", "rates", "popularity", "counts", "item_ids"])
+@pytest.mark.parametrize(
+    "missing", ["inputs", "stages", "outputs", "bias", "rates", "popularity", "counts", "item_ids"]
+)
 def test_a_release_without_a_tensor_is_refused(missing):
     tensors, metadata = model_of().to_tensors()
     del tensors[missing]
