@@ -1,8 +1,9 @@
 """The items as one immutable value: rows, hashes and vectors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -15,11 +16,62 @@ NO_EMBEDDING = b"\0" * 8
 """The embedding id where there are no embeddings."""
 
 _LARGEST_COORDINATE = 1e100  # scores are finite up to here
+_MATRIX_DIMENSIONS = 2
 
 _Derived = TypeVar("_Derived")
 
 VectorsOf = Callable[[Sequence[Item]], tuple[Floats, Flags]]
 """Items to vectors [N, D] and whether each has one [N]."""
+
+
+class Aligned(Protocol):
+    """What a policy computes with: a model on the rows of some items."""
+
+    @property
+    def vectors(self) -> Floats:
+        """What a user's vector is multiplied with, shape [N, E], float64, C-contiguous, read-only."""
+        ...
+
+
+class Aligns(Protocol):
+    """A policy's model, as far as a catalogue knows one."""
+
+    def align(self, items: Sequence[Item]) -> Aligned:
+        """Return the model on the rows of ``items``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledModel:
+    """A policy's model and the release it came with.
+
+    Attributes:
+        label: ``name@version``.
+        model: the model.
+    """
+
+    label: str
+    model: Aligns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignedModel:
+    """What a policy's model says of a catalogue's items.
+
+    Attributes:
+        label: ``name@version`` of the release.
+        value: what the model's ``align`` made of the catalogue's items.
+    """
+
+    label: str
+    value: Aligned
+    _derived: dict[Callable[[Floats], Any], Any] = field(default_factory=dict, init=False, repr=False)
+
+    def derived(self, make: Callable[[Floats], _Derived]) -> _Derived:
+        """Return what ``make`` makes of the value's vectors; made once, and kept as long as the catalogue."""
+        if make not in self._derived:
+            self._derived[make] = make(self.value.vectors)
+        return cast("_Derived", self._derived[make])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +104,7 @@ class Catalogue:
         embedding_id: 8 bytes that name the vectors; :data:`NO_EMBEDDING` for none.
         embedding_label: ``name@version``, empty for none.
         largest_coordinate: the largest magnitude in ``vectors``.
+        models: the policies' models on these rows, by name of the policy; read-only.
     """
 
     items: tuple[Item, ...]
@@ -64,6 +117,7 @@ class Catalogue:
     embedding_id: bytes
     embedding_label: str
     largest_coordinate: float
+    models: Mapping[str, AlignedModel]
     _sorted_hashes: Hashes = field(repr=False)
     _sorted_rows: Integers = field(repr=False)
     _derived: dict[Callable[[Floats], Any], Any] = field(default_factory=dict, init=False, repr=False)
@@ -110,6 +164,7 @@ def build_catalogue(
     vectors_of: VectorsOf | None = None,
     embedding_id: bytes = NO_EMBEDDING,
     label: str = "",
+    models: Mapping[str, LabelledModel] = MappingProxyType({}),
 ) -> Catalogue:
     """Return the catalogue of ``entries``, in order of (offset, item_id).
 
@@ -118,10 +173,12 @@ def build_catalogue(
         vectors_of: gives the vectors of all items at once; None for no embeddings (D = 0).
         embedding_id: 8 bytes that name the vectors.
         label: ``name@version`` of the vectors' release.
+        models: the policies' models, by name of the policy.
 
     Raises:
         CatalogueError: two ids share a hash, or one id comes twice.
-        ValueError: the vectors do not have shape [N, D], are not finite, or beyond any sense.
+        ValueError: the vectors do not have shape [N, D], are not finite, or beyond any sense; or a model has
+            other rows.
     """
     ordered = sorted(entries, key=lambda entry: (entry.offset, entry.item.item_id))
     items = tuple(entry.item for entry in ordered)
@@ -143,9 +200,17 @@ def build_catalogue(
         embedding_id=embedding_id,
         embedding_label=label,
         largest_coordinate=float(np.abs(vectors).max(initial=0.0)),
+        models=MappingProxyType({name: _align(each, items) for name, each in models.items()}),
         _sorted_hashes=read_only(sorted_hashes),
         _sorted_rows=read_only(sorted_rows),
     )
+
+
+def _align(labelled: LabelledModel, items: Sequence[Item]) -> AlignedModel:
+    value = labelled.model.align(items)
+    if value.vectors.ndim != _MATRIX_DIMENSIONS or len(value.vectors) != len(items):
+        raise ValueError(f"{labelled.label} must align to [{len(items)}, E], got {value.vectors.shape}")
+    return AlignedModel(labelled.label, value)
 
 
 def _refuse_collisions(item_ids: Sequence[str], sorted_hashes: Hashes, sorted_rows: Integers) -> None:

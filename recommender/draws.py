@@ -5,7 +5,8 @@ There is no state to carry, so the same request draws the same numbers in any or
     key             xxh3-128 of "seed/length of user_id/user_id/request_id"
     word(slot, s)   xxh64 of key, slot and stream s (each u64, little-endian)
 
-Streams keep the draws of one slot apart: 0 the coin, 1 the uniform choice, 2 the order of ties.
+Streams keep the draws of one slot apart: 0 the coin, 1 the uniform choice, 2 the order of ties, 3 which of several
+beliefs is acted on, 4 these beliefs.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ from xxhash import xxh3_128_digest, xxh64_intdigest
 
 from recommender.arrays import Floats, Hashes
 
-COIN, CHOICE, TIES = 0, 1, 2
+COIN, CHOICE, TIES, BELIEF, NORMALS = 0, 1, 2, 3, 4
 
 _pack_counter = Struct("<QQ").pack
 _FLOAT_BITS = 53
@@ -59,6 +60,13 @@ class Draws:
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
         return (self.word(slot, stream) * n) >> _WORD_BITS
+
+    def normals(self, shape: tuple[int, ...], slot: int = 0, stream: int = NORMALS) -> Floats:
+        """Return independent standard normals of a shape, by Philox keyed with the slot's and stream's bits.
+
+        Source: Salmon, Moraes, Dror and Shaw 2011, doi:10.1145/2063384.2063405.
+        """
+        return np.random.Generator(np.random.Philox(key=self.word(slot, stream))).standard_normal(shape)
 
     def tie_keys(self, hashes: Hashes, slot: int = 0, stream: int = TIES) -> Hashes:
         """Return one key per item, whose ascending order is a random order of the items.

@@ -1,5 +1,6 @@
 """What all users together say of each item: counts and quantised rating sums."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +26,7 @@ class StatisticsView:
     total_count: int
     total_sum: int
     _means: dict[tuple[float, float], Floats] = field(default_factory=dict, init=False, repr=False)
+    _derived: dict[Callable[["StatisticsView"], Floats], Floats] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         _check_columns(self.counts, self.sums)
@@ -42,6 +44,12 @@ class StatisticsView:
         if key not in self._means:
             self._means[key] = read_only(shrunk_means(self, k0, prior=prior))
         return self._means[key]
+
+    def derived(self, make: Callable[["StatisticsView"], Floats]) -> Floats:
+        """Return what ``make`` makes of this view, an array of shape [N] to be read only; made once."""
+        if make not in self._derived:
+            self._derived[make] = read_only(make(self))
+        return self._derived[make]
 
     def global_mean(self, prior: float) -> float:
         """Return the mean of all ratings, ``prior`` when nobody rated anything."""

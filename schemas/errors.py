@@ -9,6 +9,7 @@
     ├── CatalogueError      an item cannot join the catalogue (two ids share a hash)
     ├── LedgerError         a stored ledger's bytes cannot be read (another version, a wrong length)
     ├── ModelError          a release cannot be fetched, checked or loaded; the live model stays
+    ├── ModelUnavailable    a policy needs a model that no release gave yet; asking again after a release helps
     ├── EngineError         an embedded server did not start, or a supervised process ended by itself
     ├── BusUnavailable      the broker did not answer; retrying helps
     ├── StoreUnavailable    the store did not answer: the outcome of the call is unknown; retrying helps
@@ -92,6 +93,12 @@ class LedgerError(StreamrecError):
 
 class ModelError(StreamrecError):
     """A release cannot be fetched, checked or loaded."""
+
+
+class ModelUnavailable(StreamrecError):  # noqa: N818 - the contract's own word
+    """A policy needs a model that no release gave yet."""
+
+    retryable = True
 
 
 class EngineError(StreamrecError):

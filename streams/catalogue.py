@@ -11,15 +11,13 @@ import numpy as np
 import structlog
 
 from recommender.catalogue import Catalogue, CatalogueEntry, build_catalogue
-from recommender.embeddings.model import EmbeddingModel
 from recommender.ledger.batch import EmbeddedItems
-from schemas.codec import decode_release
-from schemas.errors import EventError, ModelError, StreamrecError
-from schemas.events import ModelRelease
+from schemas.errors import EventError, StreamrecError
 from streams import metrics
 from streams.bus.compacted import CompactedReader
 from streams.items import ItemTable, RecordPlace
-from streams.models.releases import embedding_id, load_release
+from streams.models.live import LiveReleases, ReadPolicy
+from streams.models.releases import embedding_id
 from streams.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -45,64 +43,6 @@ class CatalogueSnapshot:
     version: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Embedding:
-    """A release and its model, None for no vectors (D = 0)."""
-
-    release: ModelRelease | None
-    model: EmbeddingModel | None
-
-
-class ActiveRelease:
-    """Which release of one name is the newest on ``models``, and which one is live."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._place: RecordPlace | None = None
-        self._wanted: ModelRelease | None = None
-        self._refused: ModelRelease | None = None
-        self.live = Embedding(None, None)
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether the newest release is not the live one."""
-        return self._wanted != self.live.release
-
-    def apply(self, place: RecordPlace, key: bytes | None, value: bytes | None) -> bool:
-        """Take a record in; return whether it is of this name. A null value leaves the name without a release.
-
-        Raises:
-            EventError: the record breaks the contract; nothing changed.
-        """
-        if value is None:
-            release, name = None, (key or b"").decode(errors="replace")
-        else:
-            release = decode_release(value)
-            name = release.name
-        if name != self._name or (self._place is not None and not place.is_newer(self._place)):
-            return False
-        self._place, self._wanted = place, release
-        return True
-
-    def load(self) -> bool:
-        """Make the newest release live and return whether another one is now; a bad one is refused, and said once."""
-        wanted = self._wanted
-        if wanted == self.live.release:
-            return False
-        try:
-            self.live = Embedding(wanted, None if wanted is None else load_release(wanted))
-        except ModelError as error:
-            if wanted != self._refused:
-                metrics.RELEASES_REFUSED.inc()
-                live = self.live.release.label if self.live.release else None
-                log.warning("release.refused", release=wanted.label if wanted else None, live=live, why=str(error))
-            self._refused = wanted
-            return False
-        self._refused = None
-        log.info("release.live", release=wanted.label if wanted else None)
-        return True
-
-
 class LiveCatalogue:
     """Reads ``items`` and ``models`` and keeps one immutable snapshot, swapped whole when either changes.
 
@@ -110,21 +50,30 @@ class LiveCatalogue:
         settings: where the broker is, the topics' names, and the name of the embedding.
         admin: an admin client, used here only.
         prepare: called with every catalogue before it becomes the live one.
+        policies: names of the policies whose released models the catalogue holds.
+        read_policy: makes the model of a policy's name, arrays and metadata; needed where there are ``policies``.
 
     Raises:
         ConfigurationError: a topic is missing.
     """
 
-    def __init__(self, settings: Settings, admin: Any, prepare: Callable[[Catalogue], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        admin: Any,
+        prepare: Callable[[Catalogue], None] | None = None,
+        policies: Sequence[str] = (),
+        read_policy: ReadPolicy | None = None,
+    ) -> None:
         self._prepare = prepare
         self._lock = threading.Lock()
         self._table = ItemTable()
-        self._release = ActiveRelease(settings.embedding)
+        self._releases = LiveReleases(settings.embedding, policies, read_policy)
         self._known_refused: set[str] = set()
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
-        self._current = _build_snapshot([], self._release.live, 0)
+        self._current = _build_snapshot([], self._releases, 0)
         self._readers = (
             CompactedReader(settings, admin, settings.topic("items"), self._take_items),
             CompactedReader(settings, admin, settings.topic("models"), self._take_releases),
@@ -157,7 +106,7 @@ class LiveCatalogue:
             reader.wait_until_caught_up(max(0.0, deadline - time.monotonic()))
         if self._builder.ident is None:
             self._changed.clear()
-            self._release.load()
+            self._releases.load()
             self._rebuild()
             self._builder.start()
 
@@ -201,7 +150,7 @@ class LiveCatalogue:
         for record in records:
             try:
                 with self._lock:
-                    is_ours = self._release.apply(_place_of(record), record.key, record.value)
+                    is_ours = self._releases.apply(_place_of(record), record.key, record.value)
             except EventError as error:
                 metrics.RELEASES_REFUSED.inc()
                 log.warning("release.unreadable", partition=record.partition, offset=record.offset, why=error.message)
@@ -212,12 +161,12 @@ class LiveCatalogue:
     def _rebuild_when_changed(self) -> None:
         try:
             while not self._stopping.is_set():
-                is_change = self._changed.wait(RELEASE_RETRY_S if self._release.is_behind else None)
+                is_change = self._changed.wait(RELEASE_RETRY_S if self._releases.is_behind else None)
                 if self._stopping.is_set():
                     return
                 self._changed.clear()
                 started = time.monotonic()
-                if self._release.load() or is_change:
+                if self._releases.load() or is_change:
                     self._rebuild()
                 self._stopping.wait(max(MIN_REBUILD_PAUSE_S, time.monotonic() - started))
         except Exception as error:
@@ -231,7 +180,7 @@ class LiveCatalogue:
             metrics.ITEMS_REFUSED.labels("collision").inc()
             log.warning("item.collides", item_id=item_id, with_item_id=refused[item_id])
         self._known_refused = set(refused)
-        snapshot = _build_snapshot(entries, self._release.live, self._current.version + 1)
+        snapshot = _build_snapshot(entries, self._releases, self._current.version + 1)
         if self._prepare is not None:
             self._prepare(snapshot.catalogue)
         self._current = snapshot
@@ -241,12 +190,12 @@ class LiveCatalogue:
         log.debug("catalogue.rebuilt", items=size, version=version)
 
 
-def _build_snapshot(entries: Sequence[CatalogueEntry], embedding: Embedding, version: int) -> CatalogueSnapshot:
-    release, model = embedding.release, embedding.model
+def _build_snapshot(entries: Sequence[CatalogueEntry], releases: LiveReleases, version: int) -> CatalogueSnapshot:
+    release, model, models = releases.embedding.release, releases.embedding.model, releases.models
     if release is None or model is None:
-        catalogue = build_catalogue(entries)
+        catalogue = build_catalogue(entries, models=models)
     else:
-        catalogue = build_catalogue(entries, model.vectors_for, embedding_id(release), release.label)
+        catalogue = build_catalogue(entries, model.vectors_for, embedding_id(release), release.label, models)
     return CatalogueSnapshot(catalogue, embedded_items(catalogue), version)
 
 

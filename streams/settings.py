@@ -79,6 +79,16 @@ class Settings(BaseSettings):
     epsilon_decay: Literal["fixed", "sqrt"] = Field("fixed", description="sqrt: epsilon/sqrt(e + 1)")
     novelty_s: float = Field(200.0, gt=0, description="the s of novelty, in the user's own ratings")
     ucb_c: float = Field(1.0, ge=0, description="the c of ucb")
+    sequence_epsilon: float = Field(0.0, ge=0, le=1, description="epsilon of sequence where a request gives none")
+    linear_choice: Literal["greedy", "linucb", "thompson"] = Field("greedy", description="how linear chooses")
+    linear_alpha: float = Field(1.0, ge=0, description="weight of linucb's bonus, in standard deviations")
+    linear_epsilon: float = Field(0.0, ge=0, le=1, description="epsilon of linear where a request gives none")
+    least_coverage: float = Field(
+        0.02, ge=0, le=1, description="share of the catalogue in the lists of a policy, below which it has collapsed"
+    )
+    least_entropy: float = Field(
+        4.0, ge=0, description="entropy in bits of the items a policy shows, below which it has collapsed"
+    )
     session_timeout_s: float = Field(10.0, ge=1, description="group session timeout; stock brokers want 6 or more")
     rebalance_timeout_s: float = Field(5.0, ge=0.5, description="how long members have to rejoin a group")
     topic_check_s: float = Field(

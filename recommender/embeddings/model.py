@@ -1,6 +1,5 @@
 """The item vectors that worker and scorer use, and the encoder that gives new items theirs, without torch."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +10,21 @@ from numpy.typing import NDArray
 from recommender.embeddings.features import FeatureEncoder
 from recommender.embeddings.layers import Layer, encode_features
 from recommender.embeddings.training import TrainedEncoder
+from recommender.tensors import (
+    check_finite,
+    read_about,
+    read_numbers,
+    read_strings,
+    rows_by_id,
+    write_about,
+    write_strings,
+)
 from schemas.errors import ModelError
 from schemas.events import Item
 
 FORMAT = 1
 METADATA_KEY = "streamrec_embedding"
+_ABOUT = {"kind": str, "layers": int, "features": dict}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,18 +57,25 @@ class EmbeddingModel:
             raise ModelError(f"vectors must have shape {shape}, as item ids and encoder say, got {self.vectors.shape}")
         with np.errstate(over="ignore"):
             vectors = np.ascontiguousarray(self.vectors, dtype=np.float32).astype(np.float64)
-        _check_finite(vectors, "vectors")
+        check_finite(vectors, "vectors")
         vectors.setflags(write=False)
-        rows = {item_id: row for row, item_id in enumerate(self.item_ids)}
-        if len(rows) != len(self.item_ids):
-            raise ModelError(f"item ids must be distinct, got {len(self.item_ids)} of which {len(rows)} differ")
         object.__setattr__(self, "vectors", vectors)
-        object.__setattr__(self, "_rows", rows)
+        object.__setattr__(self, "_rows", rows_by_id(self.item_ids))
 
     @property
     def dim(self) -> int:
         """The size of a vector, D."""
         return int(self.vectors.shape[1])
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a manifest says of the model."""
+        return {
+            "encoder": self.kind,
+            "items": len(self.item_ids),
+            "dim": self.dim,
+            "features": self.features.size,
+            "feature_state": self.features.to_state(),
+        }
 
     def vectors_for(self, items: Sequence[Item]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return the vectors of ``items``, shape [n, D], and which of them have one, shape [n].
@@ -87,16 +103,15 @@ class EmbeddingModel:
 
         Arrays: ``vectors`` [N, D], ``item_ids`` (a JSON list's UTF-8 bytes), ``encoder.<i>.weight`` and ``.bias``.
         """
-        ids = json.dumps(self.item_ids, ensure_ascii=False, separators=(",", ":")).encode()
         tensors: dict[str, NDArray[Any]] = {
             "vectors": self.vectors.astype(np.float32),
-            "item_ids": np.frombuffer(ids, dtype=np.uint8).copy(),
+            "item_ids": write_strings(self.item_ids),
         }
         for i, layer in enumerate(self.layers):
             tensors[f"encoder.{i}.weight"] = np.ascontiguousarray(layer.weight, dtype=np.float32)
             tensors[f"encoder.{i}.bias"] = np.ascontiguousarray(layer.bias, dtype=np.float32)
         about = {"format": FORMAT, "kind": self.kind, "layers": len(self.layers), "features": self.features.to_state()}
-        return tensors, {METADATA_KEY: json.dumps(about, sort_keys=True)}
+        return tensors, write_about(METADATA_KEY, about)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> "EmbeddingModel":
@@ -105,17 +120,17 @@ class EmbeddingModel:
         Raises:
             ModelError: something is missing, of another kind, or does not fit the rest.
         """
-        about = _read_metadata(metadata)
+        about = read_about(metadata, METADATA_KEY, "embedding", FORMAT, _ABOUT)
         layers = tuple(
-            Layer(_read_numbers(tensors, f"encoder.{i}.weight", 2), _read_numbers(tensors, f"encoder.{i}.bias", 1))
+            Layer(read_numbers(tensors, f"encoder.{i}.weight", 2), read_numbers(tensors, f"encoder.{i}.bias", 1))
             for i in range(about["layers"])
         )
         try:
             features = FeatureEncoder.from_state(about["features"])
         except ValueError as error:
             raise ModelError(f"the release's features cannot be read: {error}") from error
-        vectors = _read_numbers(tensors, "vectors", 2).astype(np.float64)
-        return cls(about["kind"], _read_item_ids(tensors), vectors, features, layers)
+        vectors = read_numbers(tensors, "vectors", 2).astype(np.float64)
+        return cls(about["kind"], read_strings(tensors, "item_ids"), vectors, features, layers)
 
 
 def build_model(items: Sequence[Item], features: FeatureEncoder, trained: TrainedEncoder) -> EmbeddingModel:
@@ -142,49 +157,6 @@ def _check_layers(layers: Sequence[Layer], inputs: int) -> None:
                 f"encoder layer {i} must take {inputs} inputs, "
                 f"got a weight of shape {layer.weight.shape} and a bias of shape {layer.bias.shape}"
             )
-        _check_finite(layer.weight, f"encoder.{i}.weight")
-        _check_finite(layer.bias, f"encoder.{i}.bias")
+        check_finite(layer.weight, f"encoder.{i}.weight")
+        check_finite(layer.bias, f"encoder.{i}.bias")
         inputs = outputs
-
-
-def _check_finite(numbers: NDArray[Any], name: str) -> None:
-    bad = np.argwhere(~np.isfinite(numbers))
-    if len(bad):
-        place = tuple(bad[0].tolist())
-        raise ModelError(f"{name} must be finite, got {len(bad)} that are not, the first {numbers[place]} at {place}")
-
-
-def _read_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
-    try:
-        about = json.loads(metadata[METADATA_KEY])
-    except (KeyError, ValueError, RecursionError) as error:
-        raise ModelError(f"no embedding model: its metadata has no readable {METADATA_KEY}") from error
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        got = about.get("format") if isinstance(about, dict) else about
-        raise ModelError(f"the embedding format must be {FORMAT}, got {got!r}")
-    for name, kind in (("kind", str), ("layers", int), ("features", dict)):
-        if not isinstance(about.get(name), kind):
-            raise ModelError(f"the embedding's {name} must be of type {kind.__name__}, got {about.get(name)!r}")
-    return about
-
-
-def _read_numbers(tensors: Mapping[str, NDArray[Any]], name: str, ndim: int) -> NDArray[np.float32]:
-    array = tensors.get(name)
-    if array is None:
-        raise ModelError(f"the release has no tensor {name!r}; it has {sorted(tensors)}")
-    if array.dtype != np.float32 or array.ndim != ndim:
-        raise ModelError(f"{name} must be float32 of {ndim} dimensions, got {array.dtype} of {array.ndim}")
-    return array
-
-
-def _read_item_ids(tensors: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
-    array = tensors.get("item_ids")
-    if array is None or array.dtype != np.uint8:
-        raise ModelError("the release has no tensor 'item_ids' of bytes")
-    try:
-        item_ids = json.loads(array.tobytes())
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"the release's item_ids are no JSON: {error}") from error
-    if not isinstance(item_ids, list) or not all(isinstance(item_id, str) for item_id in item_ids):
-        raise ModelError("the release's item_ids must be a list of strings")
-    return tuple(item_ids)

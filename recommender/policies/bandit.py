@@ -17,13 +17,11 @@ from recommender.policies.choices import (
     choose_epsilon_greedily,
     choose_uniformly,
 )
-from recommender.policies.default import scores_of_unseen
 from recommender.policies.protocol import Asked, Slate, SlateRequest
-from recommender.policies.scores import Rule, Scores
-from recommender.policies.search import Found, Search, Shortlist
+from recommender.policies.scores import Rule, Scores, Terms, TermsOf, scores_of_unseen
+from recommender.policies.search import Found, OrderOf, Shortlist, positions_of, search
 from recommender.policies.settings import PolicySettings
 from recommender.profile import Profile
-from recommender.rows import AllBut
 from recommender.statistics import StatisticsView
 from recommender.topk import top_k
 
@@ -63,8 +61,10 @@ class BanditPolicy:
         exploration: when a slot is drawn uniformly.
         shuffles_untried: whether a seeded random order decides ties among untried items, instead of the given order;
             for policies that never explore.
-        search: finds the best of a catalogue for many users at once; None for rules without such a search.
-        shortlist: finds in a large catalogue what can be among the best; None for rules without it.
+        order_of: how the rule orders what a user has not seen, where that is an order of inner products.
+        shortlist: finds in a large catalogue what can be among the best, where it is not; None for rules without it.
+        model: name of the trained model that the rule computes with; None for rules without one.
+        terms_of: what the relevance of such a rule is made of.
     """
 
     name: str
@@ -73,8 +73,14 @@ class BanditPolicy:
     rule: Rule
     exploration: Exploration
     shuffles_untried: bool = False
-    search: Search | None = None
+    order_of: OrderOf | None = None
     shortlist: Shortlist | None = None
+    model: str | None = None
+    terms_of: TermsOf | None = None
+
+    def terms(self, rows: Integers, profile: Profile, catalogue: Catalogue, statistics: StatisticsView) -> Terms | None:
+        """Return what the relevance of ``rows`` is made of; None for a rule without a model."""
+        return None if self.terms_of is None else self.terms_of(rows, profile, catalogue, statistics, self.settings)
 
     def score(self, rows: Integers, profile: Profile, catalogue: Catalogue, statistics: StatisticsView) -> Scores:
         """Return the scores of ``rows``, shape [M]; each is independent of the other rows.
@@ -91,9 +97,8 @@ class BanditPolicy:
     def slates(self, asked: Sequence[Asked], catalogue: Catalogue, statistics: StatisticsView) -> list[Slate]:
         """Return the slates; see :meth:`recommender.policies.protocol.Policy.slates`."""
         found: Sequence[Found | None] = [None] * len(asked)
-        if self.search is not None:
-            requests, profiles = [one.request for one in asked], [one.profile for one in asked]
-            found = self.search(requests, profiles, catalogue, statistics, self.settings)
+        if self.order_of is not None:
+            found = search(asked, self.order_of, catalogue, statistics, self.settings)
         return [self._slate(one, own, catalogue, statistics) for one, own in zip(asked, found, strict=True)]
 
     def slate(
@@ -115,18 +120,16 @@ class BanditPolicy:
             rows = request.rows[choices.positions]
             return _build_slate(rows, self.score(rows, profile, catalogue, statistics), choices, epsilon)
         if found is not None and not len(found.seen):
-            rows, scores = found.rows, scores_of_unseen(found.scores)
-            choices = choose_best(np.arange(len(rows)))
-        else:
-            rows = self._rows_that_matter(asked, found, catalogue, statistics)
-            scores = self.score(rows, profile, catalogue, statistics)
-            choices = self._choose_best(rows, scores, request.k, catalogue, draws)
+            return _slate_of_unseen(request, found, epsilon, draws)
+        rows = self._rows_that_matter(asked, found, catalogue, statistics)
+        scores = self.score(rows, profile, catalogue, statistics)
+        choices = self._choose_best(rows, scores, request.k, catalogue, draws)
         best = choices.positions
         if epsilon:
-            are_all_scored = len(rows) == len(request.rows)
-            places = best if are_all_scored else _positions_of(rows[best], request.rows)
+            are_all = len(rows) == len(request.rows)
+            places = best if are_all else positions_of(rows[best], request.rows)
             choices = choose_epsilon_greedily(len(request.rows), places, epsilon, draws)
-            if are_all_scored:
+            if are_all:
                 best = choices.positions
             elif choices.explored.any():
                 rows = request.rows[choices.positions]
@@ -152,9 +155,15 @@ class BanditPolicy:
         return choose_among_ties(best, scores.score, shuffled)
 
 
-def _positions_of(rows: Integers, among: Integers | AllBut) -> Integers:
-    """Return where some of ascending rows stand."""
-    return among.positions_of(rows) if isinstance(among, AllBut) else np.searchsorted(among, rows)
+def _slate_of_unseen(request: SlateRequest, found: Found, epsilon: float | None, draws: Draws) -> Slate:
+    """Return the slate where nothing that is allowed was seen."""
+    rows, relevance, choices = found.rows, found.scores, choose_best(np.arange(len(found.rows)))
+    if epsilon:
+        choices = choose_epsilon_greedily(len(request.rows), positions_of(rows, request.rows), epsilon, draws)
+        if choices.explored.any():
+            rows = request.rows[choices.positions]
+            relevance = found.order.relevance(rows, found.user)
+    return _build_slate(rows, scores_of_unseen(relevance), choices, epsilon)
 
 
 def _shuffle(rows: Integers, shuffled: Flags, catalogue: Catalogue, draws: Draws) -> Hashes:

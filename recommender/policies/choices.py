@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recommender.arrays import Flags, Floats, Integers
-from recommender.draws import Draws
+from recommender.draws import BELIEF, Draws
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,5 +109,45 @@ def choose_epsilon_greedily(n: int, best: Integers, epsilon: float, draws: Draws
         positions[slot] = position
         propensities[slot] = epsilon / left.size + (1.0 - epsilon) * (position == ranked[next_best])
         taken.add(position)
+        left.remove(position)
+    return Choices(positions, propensities, explored)
+
+
+def choose_by_beliefs(
+    values: Floats, k: int, epsilon: float, draws: Draws, n: int | None = None, kept: Integers | None = None
+) -> Choices:
+    """Return one position a slot: explored with probability epsilon, else the best left by one belief drawn uniformly.
+
+    propensity = epsilon/n_left + (1 - epsilon) count/S,  count of the S beliefs that name the position the best left
+
+    Args:
+        values: what each belief says of each position, shape [M, S]; of equal ones the first position is the best.
+        k: how many slots; min(k, n) are filled.
+        epsilon: in [0, 1]. A slot explores when its coin is below it.
+        draws: the draws of this request.
+        n: how many positions there are; M when not given.
+        kept: the positions that ``values`` speak of, ascending, where these are not all: each belief's k best are
+            among them.
+    """
+    n_beliefs, n = values.shape[1], len(values) if n is None else n
+    k = min(k, n)
+    ranked = np.argsort(-values, axis=0, kind="stable")[:k].T
+    ranked = ranked if kept is None else kept[ranked]
+    left, taken = Remaining(n), np.zeros(n, dtype=np.bool_)
+    next_best = np.zeros(n_beliefs, dtype=np.int64)
+    beliefs = np.arange(n_beliefs)
+    positions, propensities, explored = np.empty(k, dtype=np.int64), np.empty(k), np.zeros(k, dtype=np.bool_)
+    for slot in range(k):
+        while (behind := taken[ranked[beliefs, next_best]]).any():
+            next_best[behind] += 1
+        best = ranked[beliefs, next_best]
+        position = int(best[draws.integer(slot, n_beliefs, BELIEF)])
+        if draws.uniform(slot) < epsilon:
+            explored[slot] = True
+            position = left.at(draws.integer(slot, left.size))
+        share = np.count_nonzero(best == position) / n_beliefs
+        positions[slot] = position
+        propensities[slot] = epsilon / left.size + (1.0 - epsilon) * share
+        taken[position] = True
         left.remove(position)
     return Choices(positions, propensities, explored)

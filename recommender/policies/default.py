@@ -14,14 +14,6 @@ from recommender.profile import Profile
 from recommender.statistics import StatisticsView
 
 
-def relevance_at(
-    rows: Integers, theta: Floats, catalogue: Catalogue, statistics: StatisticsView, settings: PolicySettings
-) -> Floats:
-    """Return m_i + theta . x_i at ``rows``, shape [M], theta being the user's :func:`taste`."""
-    means = statistics.means(settings.k0, settings.prior)[rows]
-    return means + products_at(rows, theta, catalogue) if theta.any() else means
-
-
 def score_default(
     rows: Integers, profile: Profile, catalogue: Catalogue, statistics: StatisticsView, settings: PolicySettings
 ) -> Scores:
@@ -29,15 +21,11 @@ def score_default(
 
     relevance(i) = m_i + t/(t + 3) theta_c . x_i,  score = relevance novelty,  novelty 1 for unseen items.
     """
-    theta = taste(profile, catalogue, statistics, settings)
-    relevance = relevance_at(rows, theta, catalogue, statistics, settings)
+    relevance = statistics.means(settings.k0, settings.prior)[rows]
+    if profile.t > 0:
+        relevance = relevance + products_at(rows, taste(profile, catalogue, statistics, settings), catalogue)
     novelty = default_novelty(rows, profile, catalogue, settings)
     return Scores(relevance * novelty, relevance, novelty, np.zeros(len(rows)))
-
-
-def scores_of_unseen(relevance: Floats) -> Scores:
-    """Return what :func:`score_default` gives to items the user has not seen, their relevance being known."""
-    return Scores(relevance, relevance, np.ones(len(relevance)), np.zeros(len(relevance)))
 
 
 def score_ucb(

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 from recommender.arrays import Flags, Floats, Integers
 from recommender.catalogue import Catalogue
 from recommender.draws import Draws
+from recommender.policies.scores import Terms
 from recommender.profile import Profile
 from recommender.rows import AllBut
 from recommender.statistics import StatisticsView
@@ -47,7 +48,7 @@ class Slate:
         explored: whether the slot's item came from the uniform draw, shape [K].
         parts: the arithmetic behind each score: ``relevance * novelty + bonus`` in float64.
         slate_propensity: the product of the propensities; it reaches 0.0 where the product is below float64's range.
-        propensity_kind: ``exact``: computed, not estimated.
+        propensity_kind: ``exact``: computed; ``counted``: a share of draws, not the chance they were drawn with.
         epsilon: the chance of a uniform draw that was used; None for policies without a coin.
     """
 
@@ -57,7 +58,7 @@ class Slate:
     explored: Flags
     parts: list[dict[str, Any]]
     slate_propensity: float
-    propensity_kind: Literal["exact"]
+    propensity_kind: Literal["exact", "counted"]
     epsilon: float | None
 
 
@@ -89,6 +90,15 @@ class Policy(Protocol):
         """The name and a hash of the rules and parameters."""
         ...
 
+    @property
+    def model(self) -> str | None:
+        """Name of the trained model it computes with, which is the policy's own; None for none."""
+        ...
+
+    def terms(self, rows: Integers, profile: Profile, catalogue: Catalogue, statistics: StatisticsView) -> Terms | None:
+        """Return what the relevance of ``rows`` is made of, to explain it; None for a policy without a model."""
+        ...
+
     def slates(self, asked: Sequence[Asked], catalogue: Catalogue, statistics: StatisticsView) -> list[Slate]:
         """Return the slate of each request; none depends on the others.
 
@@ -99,6 +109,7 @@ class Policy(Protocol):
 
         Raises:
             ValueError: if a profile or the statistics do not belong to a catalogue of this shape.
+            ModelUnavailable: the policy needs a model that the catalogue has not.
         """
         ...
 

@@ -8,10 +8,21 @@ from recommender.hashing import hash_id
 from recommender.policies.bandit import BanditPolicy, Exploration
 from recommender.policies.compat import score_compat, score_ucb_compat
 from recommender.policies.default import score_default, score_ucb
+from recommender.policies.linear import LINEAR, linear_terms, score_linear, score_linucb
 from recommender.policies.protocol import Policy
 from recommender.policies.scores import Rule
-from recommender.policies.search import Search, Shortlist, search_default, shortlist_ucb
+from recommender.policies.search import (
+    OrderOf,
+    Shortlist,
+    order_default,
+    order_linear,
+    order_sequence,
+    shortlist_ucb,
+)
+from recommender.policies.sequence import score_sequence, sequence_terms
 from recommender.policies.settings import PolicySettings
+from recommender.policies.thompson import ThompsonPolicy
+from recommender.sequence.model import SEQUENCE
 
 RULES_REVISION = 1
 """Raised when a rule changes what it computes, so that ``policy_version`` changes with it."""
@@ -22,7 +33,7 @@ def _make(
     rule: Rule,
     *used: str,
     shuffles_untried: bool = False,
-    search: Search | None = None,
+    order_of: OrderOf | None = None,
     shortlist: Shortlist | None = None,
 ) -> Callable[[PolicySettings], Policy]:
     """Return the factory of a policy that uses the parameters named in ``used``."""
@@ -31,9 +42,44 @@ def _make(
         exploration = _exploration_of(name, settings)
         parameters = {parameter: getattr(settings, parameter) for parameter in used}
         version = _version_of(name, parameters | {"exploration": [exploration.epsilon, exploration.decay]})
-        return BanditPolicy(name, version, settings, rule, exploration, shuffles_untried, search, shortlist)
+        return BanditPolicy(name, version, settings, rule, exploration, shuffles_untried, order_of, shortlist)
 
     return make
+
+
+def _make_linear(settings: PolicySettings) -> Policy:
+    """Return the policy linear: by its choice, and with what that choice uses."""
+    choice, exploration = settings.linear_choice, Exploration("coin", settings.linear_epsilon)
+    used = ("s", "k0", "prior", "linear_choice", "linear_epsilon", *(("linear_alpha",) if choice == "linucb" else ()))
+    version = _version_of(LINEAR, {parameter: getattr(settings, parameter) for parameter in used})
+    if choice == "thompson":
+        return ThompsonPolicy(LINEAR, version, settings, score_linear, exploration, model=LINEAR, terms_of=linear_terms)
+    if choice == "linucb":
+        return BanditPolicy(LINEAR, version, settings, score_linucb, exploration, model=LINEAR, terms_of=linear_terms)
+    return BanditPolicy(
+        LINEAR,
+        version,
+        settings,
+        score_linear,
+        exploration,
+        order_of=order_linear,
+        model=LINEAR,
+        terms_of=linear_terms,
+    )
+
+
+def _make_sequence(settings: PolicySettings) -> Policy:
+    parameters = {parameter: getattr(settings, parameter) for parameter in ("s", "sequence_epsilon")}
+    return BanditPolicy(
+        SEQUENCE,
+        _version_of(SEQUENCE, parameters),
+        settings,
+        score_sequence,
+        Exploration("coin", settings.sequence_epsilon),
+        order_of=order_sequence,
+        model=SEQUENCE,
+        terms_of=sequence_terms,
+    )
 
 
 def _exploration_of(name: str, settings: PolicySettings) -> Exploration:
@@ -51,13 +97,15 @@ def _version_of(name: str, parameters: dict[str, Any]) -> str:
 
 POLICIES: dict[str, Callable[[PolicySettings], Policy]] = {
     "random": _make("random", score_default, "s", "k0", "prior"),
-    "greedy": _make("greedy", score_default, "s", "k0", "prior", search=search_default),
-    "epsilon_greedy": _make("epsilon_greedy", score_default, "s", "k0", "prior", search=search_default),
+    "greedy": _make("greedy", score_default, "s", "k0", "prior", order_of=order_default),
+    "epsilon_greedy": _make("epsilon_greedy", score_default, "s", "k0", "prior", order_of=order_default),
     "ucb": _make("ucb", score_ucb, "s", "k0", "prior", "c", shuffles_untried=True, shortlist=shortlist_ucb),
     "random_compat": _make("random_compat", score_compat, "s"),
     "greedy_compat": _make("greedy_compat", score_compat, "s"),
     "epsilon_greedy_compat": _make("epsilon_greedy_compat", score_compat, "s"),
     "ucb_compat": _make("ucb_compat", score_ucb_compat, "s"),
+    LINEAR: _make_linear,
+    SEQUENCE: _make_sequence,
 }
 """Name to factory."""
 

@@ -66,20 +66,51 @@ class Scores:
         return parts
 
 
+def scores_of_unseen(relevance: Floats) -> Scores:
+    """Return the scores of items that a user has not seen, by rules that take nothing from those."""
+    return Scores(relevance, relevance, np.ones(len(relevance)), np.zeros(len(relevance)))
+
+
 ROUNDING_MARGIN = 1.0 + 1e-9
 """What a bound on scores is multiplied by, so that it also bounds their rounded sums."""
 
 Rule = Callable[[Integers, Profile, Catalogue, StatisticsView, PolicySettings], Scores]
 """Catalogue rows [M], user, items, statistics and parameters to scores [M]."""
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terms:
+    """What a policy's relevance is made of at M rows: ``prior + personal = relevance``, bit for bit.
+
+    Attributes:
+        prior: what holds for everybody, shape [M].
+        personal: what holds for this user, shape [M].
+        general: the part of ``personal`` that people in general have, shape [M].
+        shares: what each rated item adds to ``personal`` beside ``general``, shape [M, S], to within rounding.
+    """
+
+    prior: Floats
+    personal: Floats
+    general: Floats
+    shares: Floats
+
+
+TermsOf = Callable[[Integers, Profile, Catalogue, StatisticsView, PolicySettings], Terms]
+"""As :data:`Rule`, to the terms behind the relevance."""
+
 _SPARSE = 4
 
 
 def products_at(rows: Integers, theta: Floats, catalogue: Catalogue) -> Floats:
     """Return theta . x at ``rows``, shape [M], 0 where an item has no vector; the same bits for any set of rows."""
-    if _SPARSE * len(rows) >= catalogue.size:
-        return np.asarray(reference_scores(theta, catalogue.vectors)[rows])
-    return reference_scores(theta, catalogue.vectors[rows])
+    return products_of(rows, theta, catalogue.vectors)
+
+
+def products_of(rows: Integers, theta: Floats, vectors: Floats) -> Floats:
+    """Return theta . x at ``rows`` of ``vectors``, shape [M]; the same bits for any set of rows."""
+    if _SPARSE * len(rows) >= len(vectors):
+        return np.asarray(reference_scores(theta, vectors)[rows])
+    return reference_scores(theta, vectors[rows])
 
 
 def largest_product(theta: Floats, catalogue: Catalogue) -> float:

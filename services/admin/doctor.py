@@ -6,7 +6,7 @@ from functools import partial
 from schemas.errors import StreamrecError
 from services.admin.bus import log_ends, open_admin
 from services.admin.findings import Finding
-from services.admin.model_checks import check_catalogue, check_embeddings, check_torch
+from services.admin.model_checks import check_catalogue, check_embeddings, check_policy_models, check_torch
 from services.admin.store_checks import check_clock, check_state, check_store, open_store
 from services.admin.topics import check_topics
 from streams.bus.topics import TopicInfo, describe_topics
@@ -40,8 +40,9 @@ def _examine_bus(settings: Settings, topics: dict[str, TopicInfo]) -> Iterator[F
         yield from check_topics(admin, settings)
         names = [settings.topic(role) for role in ("ratings", "items", "models")]
         topics |= describe_topics(admin, names)
-    checks = {settings.topic("items"): check_catalogue, settings.topic("models"): check_embeddings}
-    for name, check in checks.items():
+    models = settings.topic("models")
+    checks = ((settings.topic("items"), check_catalogue), (models, check_embeddings), (models, check_policy_models))
+    for name, check in checks:
         if name in topics:
             yield from _guarded(f"topic {name}", "look at the broker's log", partial(check, settings))
 

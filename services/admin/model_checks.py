@@ -4,11 +4,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
+from recommender.policies import POLICY_MODELS, read_policy_model
 from schemas.errors import ModelError
+from schemas.events import ModelRelease
 from services.admin.catalogue import read_catalogue
 from services.admin.findings import Finding
 from services.admin.releases import read_releases
-from streams.models.releases import load_release
+from streams.models.releases import load_policy_release, load_release
 from streams.settings import Settings
 
 TORCH_TIMEOUT_S = 60.0
@@ -57,6 +59,34 @@ def check_embeddings(settings: Settings) -> Iterator[Finding]:
     says = f"{release.label}, D = {model.dim}, sha256 as released, {covered} of {len(items)} items have a vector"
     is_thin = covered < len(items) / 2
     yield Finding("embeddings", "warn" if is_thin else "ok", says, "train again on this catalogue" if is_thin else "")
+
+
+def check_policy_models(settings: Settings) -> Iterator[Finding]:
+    """Yield whether each policy's released model can be fetched, is the one released, and how much it knows.
+
+    A model that no request asks for may be missing: only what the setting ``policy`` names is asked for by itself.
+    """
+    releases = read_releases(settings)
+    for name in POLICY_MODELS:
+        release = releases.get(name)
+        if release is not None:
+            yield _check_policy_model(release, settings)
+        elif name in settings.policy_weights:
+            says = f"no release named {name!r}: its requests are answered with model_unavailable"
+            yield Finding(f"policy {name}", "fail", says, f"train and release it, or take {name} out of the policy")
+
+
+def _check_policy_model(release: ModelRelease, settings: Settings) -> Finding:
+    check = f"policy {release.name}"
+    try:
+        model = load_policy_release(release, read_policy_model)
+    except ModelError as error:
+        return Finding(check, "fail", str(error), "train again, or make the file readable from here")
+    items = read_catalogue(settings).items
+    known = len({item.item_id for item in items} & set(model.item_ids))
+    says = f"{release.label}, sha256 as released, knows {known} of {len(items)} items"
+    is_thin = known < len(items) / 2
+    return Finding(check, "warn" if is_thin else "ok", says, "train again on this log" if is_thin else "")
 
 
 def check_torch(argv: Sequence[str] = (sys.executable, "-c", _ASK_TORCH)) -> Iterator[Finding]:

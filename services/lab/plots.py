@@ -1,6 +1,6 @@
 """One page of the four curves of an experiment, as PNG and as HTML to look into."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,20 @@ from schemas.errors import ConfigurationError
 BAND_ERRORS = 1.96
 """Half the width of a band, in standard errors: 95 % of means lie so near to what they estimate."""
 
-_COLOURS = ("#1f77b4", "#d95f02", "#2a9d3f", "#c2185b", "#6a3d9a", "#8c6d1f", "#17a2b8", "#555555")
+_COLOURS = (
+    "#1f77b4",
+    "#d95f02",
+    "#2a9d3f",
+    "#c2185b",
+    "#6a3d9a",
+    "#8c6d1f",
+    "#17a2b8",
+    "#555555",
+    "#b0b000",
+    "#000000",
+)
 _BAND_OPACITY = 0.15
+_NAMED = ("item_mean", "linear", "greedy", "epsilon_greedy", "ucb", "greedy_compat", "linear_linucb", "linear_thompson")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +74,7 @@ def draw_png(panels: list[Panel], title: str, path: Path) -> None:
         from matplotlib.figure import Figure  # noqa: PLC0415
         from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise _missing(error) from error
+        raise missing_package(error) from error
     figure = Figure(figsize=(11.0, 7.5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     for panel, axes in zip(panels, figure.subplots(2, 2).flat, strict=True):
@@ -92,12 +104,12 @@ def draw_html(panels: list[Panel], title: str, path: Path) -> None:
         from plotly import graph_objects as go  # noqa: PLC0415 - wanted for pictures only
         from plotly.subplots import make_subplots  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise _missing(error) from error
+        raise missing_package(error) from error
     figure = make_subplots(rows=2, cols=2, subplot_titles=[panel.title for panel in panels])
     for place, panel in enumerate(panels):
         cell = {"row": place // 2 + 1, "col": place % 2 + 1}
         for line, colour in zip(panel.lines, _colours(len(panel.lines)), strict=True):
-            for trace in _traces(line, colour, in_legend=place == 0):
+            for trace in traces_of(line, colour, in_legend=place == 0):
                 figure.add_trace(go.Scatter(**trace), **cell)
         figure.update_xaxes(title_text="step", **cell)
         if panel.is_log:
@@ -106,7 +118,7 @@ def draw_html(panels: list[Panel], title: str, path: Path) -> None:
     figure.write_html(path, include_plotlyjs=True)
 
 
-def _traces(line: Line, colour: str, *, in_legend: bool) -> list[dict[str, Any]]:
+def traces_of(line: Line, colour: str, *, in_legend: bool) -> list[dict[str, Any]]:
     """Return what draws a line and, from its upper edge back along the lower one, its band."""
     group: dict[str, Any] = {"legendgroup": line.policy}
     red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
@@ -151,5 +163,12 @@ def _colours(n: int) -> list[str]:
     return [_COLOURS[place % len(_COLOURS)] for place in range(n)]
 
 
-def _missing(error: ModuleNotFoundError) -> ConfigurationError:
+def colours(names: Sequence[str]) -> list[str]:
+    """Return a colour for each name, which depends on the name alone where it is a policy's that evaluations know."""
+    order = {name: place for place, name in enumerate(_NAMED)}
+    return [_COLOURS[order.get(name, place) % len(_COLOURS)] for place, name in enumerate(names)]
+
+
+def missing_package(error: ModuleNotFoundError) -> ConfigurationError:
+    """Return the error that says which package drawing needs."""
     return ConfigurationError(f"drawing the curves needs {error.name}: install streamrec[lab]")

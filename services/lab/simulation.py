@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recommender.arrays import Integers
-from recommender.policies import POLICIES, PolicySettings, make_policy
+from recommender.policies import POLICIES, POLICY_MODELS, PolicySettings, make_policy
 from recommender.policies.bandit import BanditPolicy
 from recommender.simulation.curves import Curve
 from recommender.simulation.experiment import MakePlayer, Mode, Outcomes, Terms, simulate
@@ -20,6 +20,8 @@ from schemas.errors import ConfigurationError
 from services.lab.plugins import PluginPlayer, load_plugin
 
 COMPAT_SUFFIX = "_compat"
+_SIMULATED = [name for name in POLICIES if name not in POLICY_MODELS]
+"""Policies with a model of their own are for `streamrec evaluate`."""
 
 CHOICES = pa.schema(
     [
@@ -47,8 +49,8 @@ def name_policies(names: Sequence[str], mode: Mode) -> list[str]:
     for name in names:
         is_short = mode == "compat" and ":" not in name and not name.endswith(COMPAT_SUFFIX)
         named.append(name + COMPAT_SUFFIX if is_short else name)
-        if ":" not in name and named[-1] not in POLICIES:
-            raise ConfigurationError(f"policy must be one of {', '.join(POLICIES)} or module:object, got {name!r}")
+        if ":" not in name and named[-1] not in _SIMULATED:
+            raise ConfigurationError(f"policy must be one of {', '.join(_SIMULATED)} or module:object, got {name!r}")
     if len(set(named)) < len(named):
         raise ConfigurationError(f"each policy must be named once, got {', '.join(named)}")
     return named

@@ -15,7 +15,7 @@ from recommender.ledger import NO_ENTRIES, Ledger, entries_of_all
 from recommender.policies import Asked, Policy, PolicySettings, Slate, SlateRequest
 from recommender.profile import Profile, Rated, build_profiles
 from recommender.statistics import StatisticsView
-from schemas.errors import LedgerError
+from schemas.errors import LedgerError, RequestError
 from schemas.events import (
     ErrorView,
     Recommendation,
@@ -127,7 +127,7 @@ class Answerer:
             prepared: what :meth:`prepare` made of the request on this sight; None to make it now.
 
         Raises:
-            RequestError: the policy is unknown.
+            RequestError: the policy is unknown, or needs a model that is not live.
             LedgerError: the user's ledger cannot be read.
         """
         if prepared is None:
@@ -137,13 +137,7 @@ class Answerer:
         answer.n_candidates = len(asked.request.rows)
         if request.explain:
             answer.explanation = explain(
-                prepared.policy.name,
-                self._settings,
-                slate,
-                asked.profile,
-                sight.catalogue,
-                sight.statistics,
-                asked.draws,
+                prepared.policy, self._settings, slate, asked.profile, sight.catalogue, sight.statistics, asked.draws
             )
         return answer
 
@@ -151,6 +145,7 @@ class Answerer:
         if request.user_id in sight.unreadable:
             raise LedgerError(sight.unreadable[request.user_id])
         policy = self._routing.policy_of(request)
+        _check_model(request, policy, sight.catalogue)
         profile = sight.profiles[request.user_id]
         rows = allowed_rows(
             sight.catalogue,
@@ -190,7 +185,7 @@ class Answerer:
             user_id=request.user_id,
             policy=policy.name,
             policy_version=policy.version,
-            model=sight.catalogue.embedding_label or None,
+            model=_label(policy, sight.catalogue),
             items=[
                 RecommendedItem(
                     item_id=item_ids[row], score=score, propensity=propensity, explored=explored, parts=parts
@@ -210,6 +205,21 @@ def _make_slates(asked: Sequence[tuple[Policy, Asked]], sight: Sight) -> list[Pr
     policy = asked[0][0]
     slates = policy.slates([one for _, one in asked], sight.catalogue, sight.statistics)
     return [Prepared(policy, one, slate) for (_, one), slate in zip(asked, slates, strict=True)]
+
+
+def _check_model(request: RecommendationRequest, policy: Policy, catalogue: Catalogue) -> None:
+    if policy.model is not None and policy.model not in catalogue.models:
+        raise RequestError(
+            "model_unavailable",
+            f"policy {policy.name!r} needs a model, and no release named {policy.model!r} is live",
+            request_id=request.request_id,
+            user_id=request.user_id,
+        )
+
+
+def _label(policy: Policy, catalogue: Catalogue) -> str | None:
+    """Return the release that the scores come from: the policy's own model, else the item vectors."""
+    return (catalogue.models[policy.model].label if policy.model else catalogue.embedding_label) or None
 
 
 def read_profiles(ledgers: Mapping[str, Ledger | None], catalogue: Catalogue) -> dict[str, Profile]:

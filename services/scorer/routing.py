@@ -19,6 +19,10 @@ def make_policy_settings(settings: Settings) -> PolicySettings:
         prior=(settings.rating_min + settings.rating_max) / 2,
         epsilon=settings.epsilon,
         epsilon_decay=settings.epsilon_decay,
+        sequence_epsilon=settings.sequence_epsilon,
+        linear_choice=settings.linear_choice,
+        linear_alpha=settings.linear_alpha,
+        linear_epsilon=settings.linear_epsilon,
     )
 
 

@@ -4,6 +4,7 @@ A batch is what came while the one before it was answered: one request when idle
 for more to come; that made every load's latency longer and the highest rate no higher.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -82,7 +83,8 @@ class Scorer:
         sight = self._states.look(["warm-up"], self._catalogue())
         for name in policies:
             request = RecommendationRequest(request_id="warm-up", user_id="warm-up", policy=name)
-            self._answerer.answer(request, sight)
+            with contextlib.suppress(RequestError):  # of a policy whose model is not released yet
+                self._answerer.answer(request, sight)
 
     def step(self) -> None:
         """Take what has come, answer it, and commit what is settled.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
-from recommender.policies import POLICIES, prepare_search
+from recommender.policies import POLICIES, POLICY_MODELS, prepare_search, read_policy_model
 from schemas.errors import StoreUnavailable
 from schemas.topics import TopicRole
 from services.scorer.answer import Answerer
@@ -58,7 +58,7 @@ def run_scorer(settings: Settings, stop: threading.Event) -> None:
         cleanup.callback(admin.close)
         ratings, requests = (require_topic(admin, settings.topic(role)) for role in _READ)
         answers, letters = (require_topic(admin, settings.topic(role)) for role in _WRITTEN)
-        catalogue = LiveCatalogue(settings, admin, prepare_search)
+        catalogue = LiveCatalogue(settings, admin, prepare_search, tuple(POLICY_MODELS), read_policy_model)
         cleanup.callback(catalogue.stop)
         catalogue.start()
         catalogue.wait_until_ready(START_TIMEOUT_S)

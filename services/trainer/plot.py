@@ -1,5 +1,7 @@
 """The losses of a training run as a picture."""
 
+from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -8,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from recommender.embeddings.training import TrainedEncoder
+from recommender.factors.training import Round
+from recommender.sequence.training import TrainedSequence
 
 _STEP_NAMES = {"autoencoder": "epoch", "pca": "number of components"}
 _TRAIN_COLOUR, _VALIDATION_COLOUR, _BASELINE_COLOUR = "#1f77b4", "#d95f02", "#777777"
@@ -41,6 +45,64 @@ def plot_losses(trained: TrainedEncoder, path: Path, *, title: str) -> None:
     axes.grid(visible=True, which="major", axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(framealpha=1.0, edgecolor="none")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png")
+
+
+def plot_sequence(trained: TrainedSequence, path: Path, *, title: str) -> None:
+    """Write a PNG of the losses by epoch, and the loss of popularity alone.
+
+    Args:
+        trained: what to draw.
+        path: the file; directories are made.
+        title: what the run was of.
+    """
+    figure = Figure(figsize=(8.0, 4.5), dpi=144, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    epochs = [loss.epoch for loss in trained.losses]
+    validation = [loss.validation for loss in trained.losses]
+    train = [loss.train for loss in trained.losses]
+    if isfinite(trained.baseline):
+        label = f"popularity alone, validation: {trained.baseline:.3f}"
+        axes.axhline(trained.baseline, color=_BASELINE_COLOUR, linestyle="--", linewidth=1.2, label=label)
+        best = trained.epochs
+        _draw(axes, epochs, validation, _VALIDATION_COLOUR, f"validation: {validation[best - 1]:.3f} at epoch {best}")
+        axes.axvline(best, color=_VALIDATION_COLOUR, linestyle=":", linewidth=1.2)
+    _draw(axes, epochs, train, _TRAIN_COLOUR, f"training, with dropout: {train[-1]:.3f} at the end")
+    axes.set_title(title, loc="left", fontsize=12)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("-log P(next item), nats")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=True, which="major", axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(framealpha=1.0, edgecolor="none")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png")
+
+
+def plot_rounds(rounds: Sequence[Round], path: Path, *, title: str) -> None:
+    """Write a PNG of what each round of each part of a factor model leaves unexplained.
+
+    Args:
+        rounds: what to draw.
+        path: the file; directories are made.
+        title: what the run was of.
+    """
+    figure = Figure(figsize=(8.0, 4.5), dpi=144, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for part in sorted({each.part for each in rounds}):
+        own = [each for each in rounds if each.part == part]
+        label = f"part {part}: {own[-1].noise:.4f} at the end"
+        axes.plot([each.number for each in own], [each.noise for each in own], label=label, linewidth=1.4)
+    axes.set_title(title, loc="left", fontsize=12)
+    axes.set_xlabel("round")
+    axes.set_ylabel("variance not explained")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=True, which="major", axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(framealpha=1.0, edgecolor="none", fontsize=8, ncols=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png")
 

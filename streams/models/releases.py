@@ -1,4 +1,4 @@
-"""Releases of embedding models: a safetensors file and a manifest, under any fsspec URL.
+"""Releases of models, embeddings and policies: a safetensors file and a manifest, under any fsspec URL.
 
     <directory>/<name>/<version>/model.safetensors      the bytes that a release's sha256 is of
     <directory>/<name>/<version>/manifest.json          what people and tools may want to know of it
@@ -10,12 +10,12 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
-from typing import Any
+from typing import Any, Literal, Protocol, TypeVar
 
 import safetensors.numpy
 from numpy.typing import NDArray
@@ -31,18 +31,36 @@ MANIFEST_FILE = "manifest.json"
 MAX_RELEASE_BYTES = 1 << 30
 """The largest file a release may have; a larger one is refused before it fills the memory."""
 
+Tensors = Mapping[str, NDArray[Any]]
+ReleaseKind = Literal["embedding", "policy"]
+
+_Model = TypeVar("_Model")
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEADER_LENGTH_BYTES = 8
 
 
+class Releasable(Protocol):
+    """A model that a release can keep."""
+
+    def to_tensors(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Return the model as named arrays and metadata; the same model gives the same ones."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the manifest says of the model."""
+        ...
+
+
 def save_release(
-    model: EmbeddingModel,
+    model: Releasable,
     directory_url: str,
     name: str,
     version: str | None = None,
     metrics: Mapping[str, float] | None = None,
     *,
+    kind: ReleaseKind = "embedding",
     created_ms: int | None = None,
 ) -> ModelRelease:
     """Write a release, its manifest last, and return what to publish on ``models``.
@@ -53,9 +71,10 @@ def save_release(
     Args:
         model: what to keep.
         directory_url: where releases are kept, a path or any fsspec URL.
-        name: letters, digits, ``.``, ``_`` and ``-``, at most 64.
+        name: letters, digits, ``.``, ``_`` and ``-``, at most 64; of a policy's model the policy's name.
         version: as ``name``; by default the time in UTC and the first eight digits of the sum.
         metrics: finite numbers.
+        kind: what the model is of.
         created_ms: now, unless given.
 
     Raises:
@@ -76,7 +95,7 @@ def save_release(
     release = ModelRelease(
         name=name,
         version=version,
-        kind="embedding",
+        kind=kind,
         uri=f"{directory}/{MODEL_FILE}",
         sha256=digest,
         metrics=kept,
@@ -89,13 +108,38 @@ def save_release(
 
 
 def load_release(release: ModelRelease, *, max_bytes: int = MAX_RELEASE_BYTES) -> EmbeddingModel:
-    """Fetch, check and return the model of a release.
+    """Fetch, check and return the item vectors of a release.
 
     Raises:
         ModelError: the file cannot be fetched, is too large, is not the one released, or holds no such model.
     """
     if release.kind != "embedding":
         raise ModelError(f"{release.label} must be of kind 'embedding' to give item vectors, got {release.kind!r}")
+    return _load(release, EmbeddingModel.from_tensors, max_bytes)
+
+
+def load_policy_release(
+    release: ModelRelease,
+    read: Callable[[str, Tensors, Mapping[str, str]], _Model],
+    *,
+    max_bytes: int = MAX_RELEASE_BYTES,
+) -> _Model:
+    """Fetch, check and return the model of a policy's release.
+
+    Args:
+        release: of kind ``policy``; its name is the policy's.
+        read: makes the model of a policy's name, arrays and metadata, and raises ModelError where they are none.
+        max_bytes: the largest file that is read.
+
+    Raises:
+        ModelError: the file cannot be fetched, is too large, is not the one released, or holds no such model.
+    """
+    if release.kind != "policy":
+        raise ModelError(f"{release.label} must be of kind 'policy' to serve a policy, got {release.kind!r}")
+    return _load(release, lambda tensors, metadata: read(release.name, tensors, metadata), max_bytes)
+
+
+def _load(release: ModelRelease, make: Callable[[Tensors, Mapping[str, str]], _Model], max_bytes: int) -> _Model:
     expected = _checked_sha256(release)
     data = read_file(release.uri, max_bytes)
     if data is None:
@@ -107,7 +151,7 @@ def load_release(release: ModelRelease, *, max_bytes: int = MAX_RELEASE_BYTES) -
             f"the release says {expected} ({len(data)} bytes read)"
         )
     try:
-        return EmbeddingModel.from_tensors(_read_tensors(data), _read_metadata(data))
+        return make(_read_tensors(data), _read_metadata(data))
     except SafetensorError as error:
         raise ModelError(f"{release.label} at {release.uri} is no safetensors file: {error}") from error
     except ModelError as error:
@@ -141,20 +185,16 @@ def _write_once(release: ModelRelease, data: bytes) -> None:
         )
 
 
-def _describe(release: ModelRelease, model: EmbeddingModel, size: int) -> dict[str, Any]:
+def _describe(release: ModelRelease, model: Releasable, size: int) -> dict[str, Any]:
     return {
         "manifest": 1,
         "name": release.name,
         "version": release.version,
         "kind": release.kind,
-        "encoder": model.kind,
         "file": MODEL_FILE,
         "sha256": release.sha256,
         "bytes": size,
-        "items": len(model.item_ids),
-        "dim": model.dim,
-        "features": model.features.size,
-        "feature_state": model.features.to_state(),
+        **model.describe(),
         "metrics": release.metrics,
         "created_ms": release.ts_ms,
         "code_version": _code_version(),

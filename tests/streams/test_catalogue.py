@@ -2,6 +2,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 from prometheus_client import REGISTRY
@@ -13,13 +14,16 @@ from recommender.embeddings.model import EmbeddingModel
 from recommender.hashing import hash_id
 from recommender.ledger.batch import EventBatch, StoredLedger, fold_batch
 from recommender.ledger.layout import EVENT, unpack
+from recommender.policies import read_policy_model
 from schemas.codec import encode
 from schemas.errors import ConfigurationError, EventError
 from schemas.events import Item, ModelRelease
 from streams.bus.clients import make_producer
-from streams.catalogue import ActiveRelease, LiveCatalogue, embedded_items
+from streams.catalogue import LiveCatalogue, embedded_items
 from streams.items import RecordPlace
+from streams.models.live import LiveReleases
 from streams.models.releases import embedding_id, save_release
+from tests.policy_models import linear_model
 from tests.waiting import wait_until
 
 
@@ -63,7 +67,7 @@ def test_the_catalogue_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-class TestActiveRelease:
+class TestLiveReleases:
     @pytest.fixture
     def release(self, tmp_path):
         return save_release(model_of("a"), str(tmp_path), "items", "1")
@@ -72,52 +76,84 @@ class TestActiveRelease:
     def newer(self, tmp_path):
         return save_release(model_of("a", seed=2), str(tmp_path), "items", "2")
 
-    def test_the_newest_release_of_the_name_becomes_live(self, release, newer):
-        active = ActiveRelease("items")
-        assert active.apply(RecordPlace(0, 0, 5), b"items", encode(release))
-        assert active.apply(RecordPlace(0, 1, 6), b"items", encode(newer))
-        assert active.is_behind
-        assert active.load()
-        assert active.live.release == newer
-        assert not active.is_behind
-        assert not active.load()
+    @pytest.fixture
+    def policy_release(self, tmp_path):
+        return save_release(linear_model(("a",), np.ones((1, 2))), str(tmp_path), "linear", "1", kind="policy")
+
+    @pytest.fixture
+    def releases(self):
+        return LiveReleases("items", ("linear",), read_policy_model)
+
+    def test_the_newest_release_of_the_name_becomes_live(self, releases, release, newer):
+        assert releases.apply(RecordPlace(0, 0, 5), b"items", encode(release))
+        assert releases.apply(RecordPlace(0, 1, 6), b"items", encode(newer))
+        assert releases.is_behind
+        assert releases.load()
+        assert releases.embedding.release == newer
+        assert not releases.is_behind
+        assert not releases.load()
 
     def test_releases_of_other_names_are_passed_over(self, release):
-        active = ActiveRelease("others")
-        assert not active.apply(RecordPlace(0, 0, 0), b"items", encode(release))
-        assert not active.load()
+        others = LiveReleases("others")
+        assert not others.apply(RecordPlace(0, 0, 0), b"items", encode(release))
+        assert not others.load()
 
-    def test_a_bad_file_is_refused_and_the_live_release_stays(self, release):
-        active = ActiveRelease("items")
-        active.apply(RecordPlace(0, 0, 0), b"items", encode(release))
-        active.load()
+    def test_a_bad_file_is_refused_and_the_live_release_stays(self, releases, release):
+        releases.apply(RecordPlace(0, 0, 0), b"items", encode(release))
+        releases.load()
         bad = ModelRelease(name="items", version="2", kind="embedding", uri=release.uri, sha256="0" * 64)
-        active.apply(RecordPlace(0, 1, 0), b"items", encode(bad))
+        releases.apply(RecordPlace(0, 1, 0), b"items", encode(bad))
         before = REGISTRY.get_sample_value("streamrec_releases_refused_total")
-        assert not active.load()
-        assert not active.load()
-        assert active.live.release == release
-        assert active.is_behind
+        assert not releases.load()
+        assert not releases.load()
+        assert releases.embedding.release == release
+        assert releases.is_behind
         assert REGISTRY.get_sample_value("streamrec_releases_refused_total") == before + 1
 
-    def test_a_null_value_leaves_the_name_without_a_release(self, release):
-        active = ActiveRelease("items")
-        active.apply(RecordPlace(0, 0, 0), b"items", encode(release))
-        active.load()
-        assert active.apply(RecordPlace(0, 1, 0), b"items", None)
-        assert active.load()
-        assert active.live.model is None
+    def test_a_null_value_leaves_the_name_without_a_release(self, releases, release):
+        releases.apply(RecordPlace(0, 0, 0), b"items", encode(release))
+        releases.load()
+        assert releases.apply(RecordPlace(0, 1, 0), b"items", None)
+        assert releases.load()
+        assert releases.embedding.model is None
 
-    def test_between_partitions_the_newer_timestamp_wins(self, release, newer):
-        active = ActiveRelease("items")
-        active.apply(RecordPlace(1, 0, 9), b"items", encode(newer))
-        assert not active.apply(RecordPlace(0, 5, 8), b"items", encode(release))
-        active.load()
-        assert active.live.release == newer
+    def test_between_partitions_the_newer_timestamp_wins(self, releases, release, newer):
+        releases.apply(RecordPlace(1, 0, 9), b"items", encode(newer))
+        assert not releases.apply(RecordPlace(0, 5, 8), b"items", encode(release))
+        releases.load()
+        assert releases.embedding.release == newer
 
-    def test_an_unreadable_release_is_refused_with_its_reason(self):
+    def test_an_unreadable_release_is_refused_with_its_reason(self, releases):
         with pytest.raises(EventError, match="missing_field"):
-            ActiveRelease("items").apply(RecordPlace(0, 0, 0), b"items", b'{"name": "items"}')
+            releases.apply(RecordPlace(0, 0, 0), b"items", b'{"name": "items"}')
+
+    def test_a_policys_model_is_live_beside_the_item_vectors(self, releases, release, policy_release):
+        releases.apply(RecordPlace(0, 0, 0), b"items", encode(release))
+        releases.apply(RecordPlace(0, 0, 0), b"linear", encode(policy_release))
+        assert releases.load()
+        assert releases.embedding.release == release
+        assert releases.models["linear"].label == "linear@1"
+        assert releases.models["linear"].model.dim == 2
+
+    def test_a_bad_model_of_a_policy_is_refused_and_all_else_stays(self, releases, release, policy_release):
+        releases.apply(RecordPlace(0, 0, 0), b"linear", encode(policy_release))
+        releases.load()
+        bad = msgspec.structs.replace(policy_release, version="2", sha256="0" * 64)
+        releases.apply(RecordPlace(0, 1, 0), b"linear", encode(bad))
+        releases.apply(RecordPlace(0, 0, 0), b"items", encode(release))
+        assert releases.load()
+        assert (releases.embedding.release, releases.models["linear"].label) == (release, "linear@1")
+        assert releases.is_behind
+
+    def test_item_vectors_are_refused_as_a_policys_model(self, releases, tmp_path):
+        wrong = save_release(model_of("a"), str(tmp_path), "linear", "1")
+        releases.apply(RecordPlace(0, 0, 0), b"linear", encode(wrong))
+        assert not releases.load()
+        assert releases.models == {}
+
+    def test_a_process_that_follows_no_policies_passes_their_releases_over(self, policy_release):
+        worker = LiveReleases("items")
+        assert not worker.apply(RecordPlace(0, 0, 0), b"linear", encode(policy_release))
 
 
 @pytest.mark.integration
@@ -132,8 +168,8 @@ class TestLiveCatalogue:
     def open_catalogue(self, topics, admin):
         opened = []
 
-        def open_it(prepare=None):
-            catalogue = LiveCatalogue(topics, admin, prepare)
+        def open_it(prepare=None, policies=()):
+            catalogue = LiveCatalogue(topics, admin, prepare, policies, read_policy_model)
             opened.append(catalogue)
             catalogue.start()
             catalogue.wait_until_ready(30)
@@ -152,6 +188,7 @@ class TestLiveCatalogue:
             item=lambda item_id, **said: send("items", item_id, encode(Item(item_id=item_id, **said))),
             withdrawn=lambda item_id: send("items", item_id, None),
             release=lambda release: send("models", release.name, encode(release)),
+            release_null=lambda name: send("models", name, None),
             bytes=lambda value: send("items", "key", value),
         )
 
@@ -189,6 +226,24 @@ class TestLiveCatalogue:
         assert snapshot.embedded.hashes.tolist() == [hash_id("a")]
         assert snapshot.catalogue.has_vector[snapshot.catalogue.row_of("a")]
         assert not snapshot.catalogue.has_vector[snapshot.catalogue.row_of("b")]
+
+    def test_a_policys_model_comes_and_goes_without_touching_the_vectors(self, open_catalogue, say, topics):
+        for name in "ab":
+            say.item(name)
+        say.release(save_release(model_of("a", "b"), topics.model_dir, topics.embedding, "1"))
+        catalogue = open_catalogue(policies=("linear",))
+        before = catalogue.embedded
+        model = linear_model(("a",), np.array([[1.0, 2.0]]))
+        say.release(save_release(model, topics.model_dir, "linear", "1", kind="policy"))
+        snapshot = wait_until(lambda: (now := catalogue.current).catalogue.models and now, 5.0)
+        aligned = snapshot.catalogue.models["linear"]
+        assert aligned.label == "linear@1"
+        assert aligned.value.vectors[snapshot.catalogue.row_of("a")].tolist() == [1.0, 1.0, 2.0]
+        assert snapshot.embedded.embedding_id == before.embedding_id
+        assert snapshot.embedded.vectors.tolist() == before.vectors.tolist()
+        say.release_null("linear")
+        wait_until(lambda: not catalogue.current.catalogue.models, 5.0)
+        assert catalogue.current.catalogue.embedding_label == "items@1"
 
     def test_a_catalogue_is_prepared_before_it_is_live(self, open_catalogue, say):
         opened, seen = [], []

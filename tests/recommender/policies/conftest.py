@@ -9,6 +9,7 @@ from recommender.ledger import ENTRY
 from recommender.profile import build_profile, update_mean
 from recommender.statistics import StatisticsView
 from schemas.events import Item
+from tests.policy_models import labelled_models
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +21,8 @@ def catalogue_of():
         given = np.array([np.zeros(dim) if x is None else x for x in vectors], dtype=np.float64)
         flags = np.array([x is not None for x in vectors])
         entries = [CatalogueEntry(Item(item_id=f"i{row}"), row) for row in range(len(vectors))]
-        return build_catalogue(entries, lambda _: (given, flags), b"12345678", "test@1")
+        models = labelled_models([entry.item.item_id for entry in entries], given)
+        return build_catalogue(entries, lambda _: (given, flags), b"12345678", "test@1", models)
 
     return make
 

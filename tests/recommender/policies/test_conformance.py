@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recommender.catalogue import CatalogueEntry, build_catalogue
 from recommender.draws import Draws
 from recommender.policies import POLICIES, PolicySettings, SlateRequest, make_policy
 from recommender.statistics import StatisticsView
+from schemas.errors import ModelUnavailable
+from schemas.events import Item
 
 pytestmark = pytest.mark.parametrize("name", list(POLICIES))
 
@@ -166,3 +169,28 @@ def test_version_names_the_policy_and_changes_with_its_parameters_only(name):
     assert version != make_policy(name, PolicySettings(s=100.0)).version
     changed = make_policy(name, PolicySettings(c=3.0)).version != version
     assert changed == (name == "ucb")
+
+
+def test_a_catalogue_without_the_model_of_a_policy_is_refused_and_others_are_served(name, profile_of):
+    catalogue = build_catalogue([CatalogueEntry(Item(item_id="i0"), 0)])
+    state = profile_of(catalogue, [(0, 4.0)]), catalogue, StatisticsView.empty(1)
+    policy, request = make_policy(name), SlateRequest(1, np.arange(1))
+    if policy.model is None:
+        assert policy.slate(request, *state, Draws(7, "u", "r")).rows.tolist() == [0]
+        assert policy.terms(request.rows, *state) is None
+    else:
+        with pytest.raises(ModelUnavailable, match=f"no release named '{policy.model}' is live"):
+            policy.slate(request, *state, Draws(7, "u", "r"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(world=worlds())
+def test_terms_of_a_policy_with_a_model_sum_to_its_relevance(name, arrange, world):
+    request, *state = arrange(world)
+    policy = make_policy(name)
+    terms = policy.terms(request.rows, *state)
+    if terms is None:
+        return
+    scores = policy.score(request.rows, *state)
+    assert (terms.prior + terms.personal == scores.relevance).all()
+    np.testing.assert_allclose(terms.general + terms.shares.sum(axis=1), terms.personal, atol=1e-9)

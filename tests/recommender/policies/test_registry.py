@@ -1,11 +1,16 @@
 import pytest
 
-from recommender.policies import POLICIES, PolicySettings, make_policy
+from recommender.policies import POLICIES, POLICY_MODELS, PolicySettings, make_policy
 
 
-def test_registry_has_the_four_policies_and_their_compat_forms():
+def test_registry_has_the_four_policies_their_compat_forms_and_those_with_a_model():
     names = ["random", "greedy", "epsilon_greedy", "ucb"]
-    assert list(POLICIES) == names + [f"{name}_compat" for name in names]
+    assert list(POLICIES) == [*names, *(f"{name}_compat" for name in names), *POLICY_MODELS]
+
+
+def test_a_policy_with_a_model_is_named_as_its_release():
+    for name in POLICIES:
+        assert make_policy(name).model == (name if name in POLICY_MODELS else None)
 
 
 def test_unknown_name_is_refused_with_the_known_ones():

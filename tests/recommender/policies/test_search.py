@@ -63,7 +63,7 @@ def test_slate_is_that_of_all_scores(world, monkeypatch, name, k, which, is_new)
     for number in range(3):
         draws = Draws(7, "u", f"r{number}")
         found = policy.slate(request, profile, catalogue, statistics, draws)
-        plain = replace(policy, search=None, shortlist=None).slate(request, profile, catalogue, statistics, draws)
+        plain = replace(policy, order_of=None, shortlist=None).slate(request, profile, catalogue, statistics, draws)
         assert contents(found) == contents(plain)
     assert len(asked) == 3
 
@@ -77,7 +77,7 @@ def test_ucb_is_that_of_all_scores_when_few_items_are_untried(world, catalogue_o
     policy, request = make_policy("ucb"), SlateRequest(10, np.arange(N))
     state = profile, catalogue, statistics_of(counts, counts * 3.5)
     found = policy.slate(request, *state, Draws(7, "u", "r"))
-    plain = replace(policy, search=None, shortlist=None).slate(request, *state, Draws(7, "u", "r"))
+    plain = replace(policy, order_of=None, shortlist=None).slate(request, *state, Draws(7, "u", "r"))
     assert contents(found) == contents(plain)
     assert {70, 4_000} <= set(found.rows.tolist())
 
@@ -95,7 +95,8 @@ def test_what_the_user_rated_competes_with_its_own_novelty(catalogue_of, profile
 def test_few_rows_and_rows_in_another_order_are_scored_plainly(world, rows):
     catalogue, rated, _, statistics = world
     greedy, ucb, request = make_policy("greedy"), make_policy("ucb"), SlateRequest(5, rows)
-    assert greedy.search([request], [rated], catalogue, statistics, greedy.settings) == [None]
+    asked = [Asked(request, rated, Draws(7, "u", "r"))]
+    assert search.search(asked, greedy.order_of, catalogue, statistics, greedy.settings) == [None]
     assert ucb.shortlist(request, rated, catalogue, statistics, ucb.settings) is None
 
 

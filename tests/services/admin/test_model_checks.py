@@ -2,14 +2,17 @@
 
 import sys
 
+import numpy as np
 import pytest
 
 from schemas.events import Item
 from services.admin.bus import produce_all
 from services.admin.catalogue import publish_items
-from services.admin.model_checks import check_catalogue, check_embeddings, check_torch
+from services.admin.model_checks import check_catalogue, check_embeddings, check_policy_models, check_torch
 from services.admin.releases import publish_release
 from services.trainer.embeddings import train_embeddings
+from streams.models.releases import save_release
+from tests.policy_models import linear_model
 
 ITEMS = [Item(item_id=f"i{i}", genres=("Drama", "Crime")[: 1 + i % 2], year=1990 + i % 5) for i in range(30)]
 
@@ -67,6 +70,27 @@ def test_embeddings_are_fetched_and_their_sum_is_checked(topics):
 
     publish_release(topics, replace_sum(release))
     (finding,) = check_embeddings(topics)
+    assert finding.status == "fail"
+    assert "0" * 64 in finding.says
+
+
+@pytest.mark.integration
+def test_models_of_policies_are_fetched_and_missed_only_where_a_policy_is_routed_to(topics):
+    assert list(check_policy_models(topics)) == []
+    (missing,) = check_policy_models(topics.model_copy(update={"policy": "linear=0.5,greedy=0.5"}))
+    assert (missing.check, missing.status) == ("policy linear", "fail")
+    assert "model_unavailable" in missing.says
+
+    publish_items(topics, ITEMS)
+    model = linear_model([item.item_id for item in ITEMS], np.ones((30, 2)))
+    release = save_release(model, topics.model_dir, "linear", kind="policy")
+    publish_release(topics, release)
+    (finding,) = check_policy_models(topics)
+    assert finding.status == "ok"
+    assert "knows 30 of 30 items" in finding.says
+
+    publish_release(topics, replace_sum(release))
+    (finding,) = check_policy_models(topics)
     assert finding.status == "fail"
     assert "0" * 64 in finding.says
 

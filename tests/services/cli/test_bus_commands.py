@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from recommender.policies import read_policy_model
 from schemas.events import Item
+from services.admin.bus import produce_all
 from services.admin.catalogue import publish_items, read_catalogue
 from services.admin.releases import read_releases
-from streams.models.releases import load_release
+from streams.models.releases import load_policy_release, load_release
 
 pytestmark = pytest.mark.integration
 
@@ -109,6 +111,31 @@ def test_release_may_stay_unpublished(run, topics):
     outcome = run("train", "pca", "--data", "synthetic", "--no-publish", settings=topics)
     assert outcome.code == 0, outcome.err
     assert read_releases(topics) == {}
+
+
+def test_the_policy_sequence_is_trained_on_the_ratings_of_the_log_and_released(run, topics, tmp_path):
+    ratings = [
+        (
+            f"u{user}".encode(),
+            json.dumps({"user_id": f"u{user}", "item_id": f"i{(user + step) % 30}", "rating": 4}).encode(),
+        )
+        for user in range(30)
+        for step in range(12)
+    ]
+    produce_all(topics, topics.topic("ratings"), ratings)
+    outcome = run("train", "sequence", "--dim", "8", "--epochs", "3", "--plot", "losses.png", settings=topics)
+    assert outcome.code == 0, outcome.err
+    assert "360 ratings of 30 items, D = 8" in outcome.out
+    assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
+    release = read_releases(topics)["sequence"]
+    assert (release.kind, release.label in outcome.out) == ("policy", True)
+    assert len(load_policy_release(release, read_policy_model).item_ids) == 30
+
+
+def test_training_sequence_without_ratings_is_an_error(run, topics):
+    outcome = run("train", "sequence", settings=topics)
+    assert outcome.code == 1
+    assert "the log has no rating" in outcome.err
 
 
 def test_training_without_items_is_an_error(run, topics):

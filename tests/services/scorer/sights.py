@@ -12,6 +12,7 @@ from schemas.events import Item, RecommendationRequest
 from services.scorer.answer import Answerer, Sight
 from services.scorer.routing import Routing
 from streams.store.reader import ShardView, StateSnapshot
+from tests.policy_models import labelled_models
 
 EMBEDDING = b"embedded"
 TOPIC = 77
@@ -27,7 +28,8 @@ def make_catalogue(names=NAMES, withdrawn=()):
         CatalogueEntry(Item(item_id=name, genres=("Drama" if name in "ab" else "Comedy",)), row, name not in withdrawn)
         for row, name in enumerate(names)
     ]
-    return build_catalogue(entries, vectors_of, EMBEDDING, "items@1")
+    given = np.array([VECTORS[name] for name in names]).reshape(-1, 2)
+    return build_catalogue(entries, vectors_of, EMBEDDING, "items@1", labelled_models(names, given))
 
 
 def make_ledger(*ratings, topic=TOPIC, embedding_id=EMBEDDING):

@@ -2,7 +2,7 @@ import pytest
 
 from recommender.catalogue import CatalogueEntry, build_catalogue
 from recommender.draws import Draws
-from recommender.policies import POLICIES
+from recommender.policies import POLICIES, POLICY_MODELS
 from schemas.codec import decode_answer, encode
 from schemas.errors import LedgerError, RequestError
 from schemas.events import ERROR_CODES, Filters, GenreFilter, Item, StateView
@@ -51,6 +51,21 @@ def test_the_model_is_null_without_embeddings():
     bare = build_catalogue([CatalogueEntry(Item(item_id="a"), 0)])
     answer = make_answerer().answer(ask(), make_sight({"u": make_ledger(("a", 4))}, bare))
     assert (answer.model, answer.error) == (None, None)
+
+
+def test_a_policy_with_a_model_names_its_release_and_others_the_item_vectors():
+    sight = make_sight({"u": make_ledger(("a", 4))})
+    for name in POLICIES:
+        label = f"{name}@1" if name in POLICY_MODELS else "items@1"
+        assert make_answerer().answer(ask(policy=name), sight).model == label
+
+
+def test_a_policy_whose_model_is_not_live_is_answered_as_unavailable():
+    bare = build_catalogue([CatalogueEntry(Item(item_id="a"), 0)])
+    for name in POLICY_MODELS:
+        with pytest.raises(RequestError, match=f"no release named '{name}' is live") as refusal:
+            make_answerer().answer(ask(policy=name), make_sight({"u": None}, bare))
+        assert refusal.value.code == "model_unavailable"
 
 
 def test_an_empty_catalogue_gives_an_answer_without_items():

@@ -1,7 +1,7 @@
 import pytest
 
 from recommender.draws import Draws
-from recommender.policies import POLICIES
+from recommender.policies import POLICIES, POLICY_MODELS
 from schemas.codec import decode_answer, encode
 from tests.services.scorer.sights import ask, make_answerer, make_catalogue, make_ledger, make_sight, make_statistics
 
@@ -39,6 +39,14 @@ def test_the_users_ratings_have_the_shares_that_make_up_the_personal_part(sight,
     _, explanation = explain(sight, policy=policy, k=4)
     for item in explanation["items"]:
         assert sum(rating["share"] for rating in item["ratings"]) == pytest.approx(item["personal"], abs=1e-12)
+
+
+@pytest.mark.parametrize("policy", POLICY_MODELS)
+def test_what_people_in_general_have_and_the_shares_make_up_the_personal_part(sight, policy):
+    _, explanation = explain(sight, policy=policy, k=4)
+    for item in explanation["items"]:
+        shares = sum(rating["share"] for rating in item["ratings"])
+        assert item["general"] + shares == pytest.approx(item["personal"], abs=1e-9)
 
 
 def test_the_rating_that_weighs_most_comes_first_with_its_mean_and_count(sight):

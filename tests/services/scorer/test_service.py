@@ -21,6 +21,7 @@ from streams.bus.topics import create_topics
 from streams.catalogue import LiveCatalogue
 from streams.models.releases import save_release
 from streams.settings import Settings
+from tests.policy_models import MODELS
 from tests.services.scorer.stage import Stage, running_scorer
 from tests.waiting import wait_until
 
@@ -65,6 +66,11 @@ def stage(own_settings):
     stage.describe(describe(row) for row in range(ITEMS))
     release = save_release(make_model(), own_settings.model_dir, own_settings.embedding, "1")
     stage.produce("models", b"items", encode(release)).get(10)
+    names = tuple(f"i{row}" for row in range(ITEMS))
+    for policy, make in MODELS.items():
+        model = make(names, np.random.default_rng(4).normal(size=(ITEMS, 3)))
+        released = save_release(model, own_settings.model_dir, policy, "1", kind="policy")
+        stage.produce("models", policy.encode(), encode(released)).get(10)
     yield stage
     stage.close()
 

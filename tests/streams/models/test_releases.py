@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from recommender.embeddings.features import FeatureEncoder
 from recommender.embeddings.layers import Layer
 from recommender.embeddings.model import EmbeddingModel
+from recommender.policies import read_policy_model
 from schemas.codec import decode_release, encode
 from schemas.errors import ModelError
 from schemas.events import Item
 from streams.models.files import read_file, write_file
-from streams.models.releases import embedding_id, load_release, manifest_uri, save_release
+from streams.models.releases import embedding_id, load_policy_release, load_release, manifest_uri, save_release
+from tests.policy_models import linear_model
 
 CREATED_MS = 1_767_323_045_678  # 2026-01-02 03:04:05.678 UTC
 
@@ -56,6 +58,37 @@ def test_a_release_comes_back_bit_for_bit_from_any_kind_of_url(directory):
     assert (loaded.vectors == model.vectors).all()
     new = [Item(item_id="new", genres=("Drama",), year=1992)]
     assert (loaded.vectors_for(new)[0] == model.vectors_for(new)[0]).all()
+
+
+def test_a_policys_model_comes_back_bit_for_bit_from_any_kind_of_url(directory):
+    model = linear_model(("a", "b"), np.array([[0.1, 0.2], [0.3, 0.4]]))
+    release = save_release(model, directory, "linear", kind="policy")
+    loaded = load_policy_release(release, read_policy_model)
+    assert release.kind == "policy"
+    items = [Item(item_id="b"), Item(item_id="new", title="Red", genres=("Drama",)), Item(item_id="plain")]
+    assert (loaded.align(items).vectors == model.align(items).vectors).all()
+    assert loaded.prior.mean.tolist() == model.prior.mean.tolist()
+    assert loaded.prior.covariance.tolist() == model.prior.covariance.tolist()
+    assert loaded.prior.noise == model.prior.noise
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "why"),
+    [
+        ("linear", "embedding", "must be of kind 'policy'"),
+        ("greedy", "policy", "must be named one of .*linear.*, got 'greedy'"),
+    ],
+)
+def test_a_release_that_is_no_policys_model_is_refused_as_one(tmp_path, name, kind, why):
+    release = save_release(linear_model(("a",), np.ones((1, 2))), str(tmp_path), name, kind=kind)
+    with pytest.raises(ModelError, match=why):
+        load_policy_release(release, read_policy_model)
+
+
+def test_item_vectors_under_a_policys_name_are_refused(tmp_path):
+    release = save_release(drawn_model(), str(tmp_path), "linear", kind="policy")
+    with pytest.raises(ModelError, match="no policy model: its metadata has no readable streamrec_policy"):
+        load_policy_release(release, read_policy_model)
 
 
 def test_a_release_survives_the_bus(release):

@@ -1,0 +1,1 @@
+"""Collaborative factors of items, joined with what is said of them."""

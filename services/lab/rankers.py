@@ -1,0 +1,99 @@
+"""The project's policies as rankers of the next item, each with a model of the events before the cut."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recommender.catalogue import CatalogueEntry, LabelledModel, VectorsOf, build_catalogue
+from recommender.factors.training import FactorSettings, Ratings, train_factors
+from recommender.policies import PolicyModel, PolicySettings
+from recommender.policies.linear import LINEAR
+from recommender.ranking.log import RatingLog
+from recommender.ranking.next_item import Ranker
+from recommender.ranking.policies import PolicyRanker, ScoringPolicy
+from recommender.sequence.model import SEQUENCE
+from recommender.sequence.training import OnEpoch, SequenceSettings
+from schemas.codec import RATING_QUANTUM
+from schemas.errors import ConfigurationError
+from schemas.events import Item
+from services.lab.contestants import RANDOM, make_contestant
+
+_EVALUATED = "before-the-cut"
+
+
+@dataclass(frozen=True, slots=True)
+class Trainings:
+    """How the policies' models are trained on the events before the cut.
+
+    Attributes:
+        factors: the model of linear.
+        sequence: the model of sequence.
+        on_epoch: told of each epoch of sequence's.
+    """
+
+    factors: FactorSettings
+    sequence: SequenceSettings
+    on_epoch: OnEpoch | None = None
+
+
+def policy_rankers(
+    names: Sequence[str],
+    items: Sequence[Item],
+    vectors_of: VectorsOf | None,
+    settings: PolicySettings,
+    trainings: Trainings,
+) -> Mapping[str, Callable[[RatingLog], Ranker]]:
+    """Return what makes each policy's ranker out of the events before the cut.
+
+    Rankers go by scores alone: nothing is explored.
+
+    Args:
+        names: of the policies.
+        items: of the log's rows.
+        vectors_of: gives the items their vectors, for policies without a model of their own; None for no vectors.
+        settings: parameters of the policies.
+        trainings: how the models are trained.
+
+    Raises:
+        ConfigurationError: a name is unknown, or its policy does not rank by scores.
+    """
+    trainers: Mapping[str, Callable[[RatingLog], PolicyModel]] = {
+        LINEAR: lambda past: _train_linear(past, items, trainings.factors),
+        SEQUENCE: lambda past: _train_sequence(past, items, trainings.sequence, trainings.on_epoch),
+    }
+
+    def maker_of(name: str) -> Callable[[RatingLog], Ranker]:
+        policy = make_contestant(name, settings)
+        if name.startswith(RANDOM) or not isinstance(policy, ScoringPolicy):
+            raise ConfigurationError(f"policy {name!r} does not rank by scores: next_item cannot measure it")
+
+        def make(past: RatingLog) -> Ranker:
+            models = {}
+            if policy.model is not None:
+                models[policy.model] = LabelledModel(f"{policy.model}@{_EVALUATED}", trainers[policy.model](past))
+            entries = [CatalogueEntry(item, row) for row, item in enumerate(items)]
+            return PolicyRanker(policy, build_catalogue(entries, vectors_of, models=models))
+
+        return make
+
+    return {name: maker_of(name) for name in names}
+
+
+def _train_sequence(
+    past: RatingLog, items: Sequence[Item], settings: SequenceSettings, on_epoch: OnEpoch | None
+) -> PolicyModel:
+    try:
+        from recommender.embeddings.sequence import train_sequence  # noqa: PLC0415 - torch only when asked for
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"training sequence needs {error.name}: install streamrec[trainer]") from error
+    return train_sequence(past, [item.item_id for item in items], settings, on_epoch).model
+
+
+def _train_linear(past: RatingLog, items: Sequence[Item], settings: FactorSettings) -> PolicyModel:
+    """Return factors of the newest rating of each user and item."""
+    pairs = past.users * past.size + past.rows
+    newest = len(past) - 1 - np.unique(pairs[::-1], return_index=True)[1]
+    _, users = np.unique(past.users[newest], return_inverse=True)
+    values = past.ratings[newest] / RATING_QUANTUM
+    return train_factors(items, Ratings(users, past.rows[newest], values), settings)
