@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -105,6 +105,9 @@ class Catalogue:
         embedding_label: ``name@version``, empty for none.
         largest_coordinate: the largest magnitude in ``vectors``.
         models: the policies' models on these rows, by name of the policy; read-only.
+        offsets: places in the catalogue order, shape [N].
+        sorted_hashes: ``hashes``, ascending, shape [N].
+        sorted_rows: the row of each of them, shape [N].
     """
 
     items: tuple[Item, ...]
@@ -118,8 +121,9 @@ class Catalogue:
     embedding_label: str
     largest_coordinate: float
     models: Mapping[str, AlignedModel]
-    _sorted_hashes: Hashes = field(repr=False)
-    _sorted_rows: Integers = field(repr=False)
+    offsets: Integers = field(repr=False)
+    sorted_hashes: Hashes = field(repr=False)
+    sorted_rows: Integers = field(repr=False)
     _derived: dict[Callable[[Floats], Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -142,8 +146,8 @@ class Catalogue:
         """Return the row of each hash, -1 where it is unknown, shape [S]."""
         if not self.size:
             return np.full(len(hashes), -1, dtype=np.int64)
-        places = np.minimum(np.searchsorted(self._sorted_hashes, hashes), self.size - 1)
-        return np.where(self._sorted_hashes[places] == hashes, self._sorted_rows[places], -1)
+        places = np.minimum(np.searchsorted(self.sorted_hashes, hashes), self.size - 1)
+        return np.where(self.sorted_hashes[places] == hashes, self.sorted_rows[places], -1)
 
     def rows_of(self, item_ids: Sequence[str]) -> Integers:
         """Return the row of each id, -1 where it is unknown, shape [len(item_ids)]."""
@@ -180,15 +184,54 @@ def build_catalogue(
         ValueError: the vectors do not have shape [N, D], are not finite, or beyond any sense; or a model has
             other rows.
     """
-    ordered = sorted(entries, key=lambda entry: (entry.offset, entry.item.item_id))
+    ordered = sorted(entries, key=place_of)
     items = tuple(entry.item for entry in ordered)
-    item_ids = tuple(item.item_id for item in items)
-    hashes = hash_ids(item_ids)
+    hashes = hash_ids([item.item_id for item in items])
     sorted_rows = np.argsort(hashes, kind="stable").astype(np.int64)
-    sorted_hashes = hashes[sorted_rows]
+    vectors, has_vector = embed(items, vectors_of)
+    columns = Columns(
+        items,
+        hashes,
+        np.array([entry.offset for entry in ordered], dtype=np.int64),
+        np.array([entry.listed for entry in ordered], dtype=np.bool_),
+        vectors,
+        has_vector,
+    )
+    return assemble(columns, hashes[sorted_rows], sorted_rows, (embedding_id, label), models)
+
+
+def place_of(entry: CatalogueEntry) -> tuple[int, str]:
+    """Return what puts entries in order."""
+    return entry.offset, entry.item.item_id
+
+
+class Columns(NamedTuple):
+    """What is said of items row by row; see :class:`Catalogue`."""
+
+    items: tuple[Item, ...]
+    hashes: Hashes
+    offsets: Integers
+    listed: Flags
+    vectors: Floats
+    has_vector: Flags
+
+
+def assemble(
+    columns: Columns,
+    sorted_hashes: Hashes,
+    sorted_rows: Integers,
+    embedding: tuple[bytes, str],
+    models: Mapping[str, LabelledModel],
+) -> Catalogue:
+    """Return the catalogue of checked columns in catalogue order, which nobody writes to any more.
+
+    Raises:
+        CatalogueError: two ids share a hash, or one id comes twice.
+        ValueError: a model has other rows.
+    """
+    items, hashes, offsets, listed, vectors, has_vector = columns
+    item_ids = tuple(item.item_id for item in items)
     _refuse_collisions(item_ids, sorted_hashes, sorted_rows)
-    vectors, has_vector = _embed(items, vectors_of)
-    listed = np.array([entry.listed for entry in ordered], dtype=np.bool_)
     return Catalogue(
         items=items,
         item_ids=item_ids,
@@ -197,12 +240,13 @@ def build_catalogue(
         unlisted=read_only(np.flatnonzero(~listed)),
         vectors=read_only(vectors),
         has_vector=read_only(has_vector),
-        embedding_id=embedding_id,
-        embedding_label=label,
-        largest_coordinate=float(np.abs(vectors).max(initial=0.0)),
+        embedding_id=embedding[0],
+        embedding_label=embedding[1],
+        largest_coordinate=max(float(vectors.max(initial=0.0)), -float(vectors.min(initial=0.0))),
         models=MappingProxyType({name: _align(each, items) for name, each in models.items()}),
-        _sorted_hashes=read_only(sorted_hashes),
-        _sorted_rows=read_only(sorted_rows),
+        offsets=read_only(offsets),
+        sorted_hashes=read_only(sorted_hashes),
+        sorted_rows=read_only(sorted_rows),
     )
 
 
@@ -222,8 +266,12 @@ def _refuse_collisions(item_ids: Sequence[str], sorted_hashes: Hashes, sorted_ro
         raise CatalogueError(f"item {second!r} is refused: its hash {sorted_hashes[repeats[0]]} is that of {first!r}")
 
 
-def _embed(items: Sequence[Item], vectors_of: VectorsOf | None) -> tuple[Floats, Flags]:
-    """Return writable copies: vectors of shape [N, D], zero where has_vector is False, and has_vector."""
+def embed(items: Sequence[Item], vectors_of: VectorsOf | None) -> tuple[Floats, Flags]:
+    """Return writable, checked copies: vectors of shape [N, D], zero where has_vector is False, and has_vector.
+
+    Raises:
+        ValueError: the vectors do not have shape [N, D], are not finite, or beyond any sense.
+    """
     if vectors_of is None:
         return np.zeros((len(items), 0)), np.zeros(len(items), dtype=np.bool_)
     given, has_vector = vectors_of(items)

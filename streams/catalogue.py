@@ -5,14 +5,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import structlog
 
-from recommender.catalogue import Catalogue, CatalogueEntry, build_catalogue
+from recommender.catalogue import NO_EMBEDDING, Catalogue, build_catalogue
+from recommender.catalogue_changes import change_catalogue
 from recommender.ledger.batch import EmbeddedItems
 from schemas.errors import EventError, StreamrecError
+from schemas.events import ModelRelease
 from streams import metrics
 from streams.bus.compacted import CompactedReader
 from streams.items import ItemTable, RecordPlace
@@ -25,22 +28,27 @@ log = structlog.get_logger(__name__)
 MIN_REBUILD_PAUSE_S = 0.05
 """The catalogue is rebuilt at most this often; a large one at most half of the time."""
 RELEASE_RETRY_S = 10.0
+_LITTLE = 8
+"""A catalogue is changed instead of made anew where less than one in so many items changed."""
 STOP_TIMEOUT_S = 10.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class CatalogueSnapshot:
     """The catalogue at one moment, and its vectors as ledgers are folded with them: both of one release.
 
     Attributes:
         catalogue: the items, withdrawn ones included, and their vectors.
-        embedded: the items that have a vector, by ascending hash.
         version: grows with every rebuild.
     """
 
     catalogue: Catalogue
-    embedded: EmbeddedItems
     version: int
+
+    @cached_property
+    def embedded(self) -> EmbeddedItems:
+        """The items that have a vector, by ascending hash; made when first wanted."""
+        return embedded_items(self.catalogue)
 
 
 class LiveCatalogue:
@@ -49,7 +57,7 @@ class LiveCatalogue:
     Args:
         settings: where the broker is, the topics' names, and the name of the embedding.
         admin: an admin client, used here only.
-        prepare: called with every catalogue before it becomes the live one.
+        prepare: called with every snapshot before it becomes the live one; by default it makes what folding takes.
         policies: names of the policies whose released models the catalogue holds.
         read_policy: makes the model of a policy's name, arrays and metadata; needed where there are ``policies``.
 
@@ -61,7 +69,7 @@ class LiveCatalogue:
         self,
         settings: Settings,
         admin: Any,
-        prepare: Callable[[Catalogue], None] | None = None,
+        prepare: Callable[[CatalogueSnapshot], object] = lambda snapshot: snapshot.embedded,
         policies: Sequence[str] = (),
         read_policy: ReadPolicy | None = None,
     ) -> None:
@@ -73,7 +81,8 @@ class LiveCatalogue:
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
-        self._current = _build_snapshot([], self._releases, 0)
+        self._embedding: ModelRelease | None = None
+        self._current = CatalogueSnapshot(build_catalogue([]), 0)
         self._readers = (
             CompactedReader(settings, admin, settings.topic("items"), self._take_items),
             CompactedReader(settings, admin, settings.topic("models"), self._take_releases),
@@ -174,29 +183,33 @@ class LiveCatalogue:
             log.exception("catalogue.failed")
 
     def _rebuild(self) -> None:
+        catalogue = self._build()
+        snapshot = CatalogueSnapshot(catalogue, self._current.version + 1)
+        self._prepare(snapshot)
+        self._current = snapshot
+        metrics.CATALOGUE_ITEMS.set(catalogue.size)
+        metrics.CATALOGUE_VERSION.set(snapshot.version)
+        log.debug("catalogue.rebuilt", items=catalogue.size, version=snapshot.version)
+
+    def _build(self) -> Catalogue:
+        """Return the catalogue as it is now: a large one from the one before where little changed."""
+        before = self._current.catalogue
+        release, model = self._releases.embedding.release, self._releases.embedding.model
+        vectors_of = None if model is None else model.vectors_for
+        with self._lock:
+            changes = self._table.take_changes()
+        is_little = changes is not None and len(changes) * _LITTLE < before.size
+        if changes is not None and is_little and release == self._embedding:
+            return change_catalogue(before, changes, vectors_of, self._releases.models)
         with self._lock:
             entries, refused = self._table.entries()
         for item_id in refused.keys() - self._known_refused:
             metrics.ITEMS_REFUSED.labels("collision").inc()
             log.warning("item.collides", item_id=item_id, with_item_id=refused[item_id])
         self._known_refused = set(refused)
-        snapshot = _build_snapshot(entries, self._releases, self._current.version + 1)
-        if self._prepare is not None:
-            self._prepare(snapshot.catalogue)
-        self._current = snapshot
-        size, version = self._current.catalogue.size, self._current.version
-        metrics.CATALOGUE_ITEMS.set(size)
-        metrics.CATALOGUE_VERSION.set(version)
-        log.debug("catalogue.rebuilt", items=size, version=version)
-
-
-def _build_snapshot(entries: Sequence[CatalogueEntry], releases: LiveReleases, version: int) -> CatalogueSnapshot:
-    release, model, models = releases.embedding.release, releases.embedding.model, releases.models
-    if release is None or model is None:
-        catalogue = build_catalogue(entries, models=models)
-    else:
-        catalogue = build_catalogue(entries, model.vectors_for, embedding_id(release), release.label, models)
-    return CatalogueSnapshot(catalogue, embedded_items(catalogue), version)
+        self._embedding = release
+        own_id, label = (NO_EMBEDDING, "") if release is None else (embedding_id(release), release.label)
+        return build_catalogue(entries, vectors_of, own_id, label, self._releases.models)
 
 
 def embedded_items(catalogue: Catalogue) -> EmbeddedItems:

@@ -36,6 +36,7 @@ class ItemTable:
         self._places: dict[str, RecordPlace] = {}
         self._first_of_hash: dict[int, str] = {}
         self._sharing: dict[int, set[str]] = {}
+        self._changed: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -54,12 +55,21 @@ class ItemTable:
         elif not place.is_newer(self._places[item_id]):
             return
         self._places[item_id] = place
+        self._changed.add(item_id)
         if value is not None:
             self._entries[item_id] = CatalogueEntry(item, place.offset)
         elif known is not None:
             self._entries[item_id] = replace(known, offset=place.offset, listed=False)
         else:
             self._entries[item_id] = CatalogueEntry(item, place.offset, listed=False)
+
+    def take_changes(self) -> list[CatalogueEntry] | None:
+        """Return the entries that changed since the last call; None where they are not all that there is to say.
+
+        That is so while several ids share a hash: then a change may let another one in.
+        """
+        changed, self._changed = self._changed, set()
+        return None if self._sharing else [self._entries[item_id] for item_id in changed]
 
     def entries(self) -> tuple[list[CatalogueEntry], dict[str, str]]:
         """Return the entries, no two of one hash, and the ids refused with the id that each collides with.

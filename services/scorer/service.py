@@ -21,7 +21,7 @@ from services.scorer.state import StateSource
 from services.scorer.watch import TopicWatch
 from streams.bus.clients import make_admin, make_producer
 from streams.bus.topics import TopicInfo, require_topic
-from streams.catalogue import LiveCatalogue
+from streams.catalogue import CatalogueSnapshot, LiveCatalogue
 from streams.settings import Settings
 from streams.store.clients import make_client
 from streams.store.reader import StateReader
@@ -58,7 +58,7 @@ def run_scorer(settings: Settings, stop: threading.Event) -> None:
         cleanup.callback(admin.close)
         ratings, requests = (require_topic(admin, settings.topic(role)) for role in _READ)
         answers, letters = (require_topic(admin, settings.topic(role)) for role in _WRITTEN)
-        catalogue = LiveCatalogue(settings, admin, prepare_search, tuple(POLICY_MODELS), read_policy_model)
+        catalogue = LiveCatalogue(settings, admin, _prepare, tuple(POLICY_MODELS), read_policy_model)
         cleanup.callback(catalogue.stop)
         catalogue.start()
         catalogue.wait_until_ready(START_TIMEOUT_S)
@@ -78,6 +78,10 @@ def run_scorer(settings: Settings, stop: threading.Event) -> None:
             watch.start()
             _serve(scorer, inbox, (watch.check, catalogue.check), stop)
     log.info("scorer.stopped")
+
+
+def _prepare(snapshot: CatalogueSnapshot) -> None:
+    prepare_search(snapshot.catalogue)
 
 
 def _connect(settings: Settings, answers: str, letters: str) -> tuple[RequestSource, Outbox]:

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from recommender.catalogue import NO_EMBEDDING, CatalogueEntry, build_catalogue
+from recommender.catalogue_changes import change_catalogue
 from recommender.embeddings.features import FeatureEncoder
 from recommender.embeddings.layers import Layer
 from recommender.embeddings.model import EmbeddingModel
@@ -168,7 +169,7 @@ class TestLiveCatalogue:
     def open_catalogue(self, topics, admin):
         opened = []
 
-        def open_it(prepare=None, policies=()):
+        def open_it(prepare=lambda _: None, policies=()):
             catalogue = LiveCatalogue(topics, admin, prepare, policies, read_policy_model)
             opened.append(catalogue)
             catalogue.start()
@@ -249,7 +250,7 @@ class TestLiveCatalogue:
         opened, seen = [], []
 
         def prepare(made):
-            seen.append((made.item_ids, opened[0].current.catalogue.item_ids if opened else None))
+            seen.append((made.catalogue.item_ids, opened[0].current.catalogue.item_ids if opened else None))
 
         say.item("a")
         opened.append(open_catalogue(prepare))
@@ -257,6 +258,32 @@ class TestLiveCatalogue:
         wait_until(lambda: "b" in opened[0].current.catalogue.item_ids, 5.0)
         assert seen[0] == (("a",), None)
         assert seen[-1] == (("a", "b"), ("a",))
+
+    def test_where_little_changed_the_catalogue_is_that_of_all_items(self, open_catalogue, say, topics, monkeypatch):
+        changed = []
+
+        def note(before, entries, *rest):
+            changed.append([entry.item.item_id for entry in entries])
+            return change_catalogue(before, entries, *rest)
+
+        monkeypatch.setattr("streams.catalogue.change_catalogue", note)
+        for number in range(20):
+            say.item(f"i{number}")
+        say.release(save_release(model_of("i0", "new"), topics.model_dir, topics.embedding, "1"))
+        catalogue = open_catalogue()
+        say.item("new", title="New")
+        wait_until(lambda: "new" in catalogue.current.catalogue.item_ids, 5.0)
+        say.withdrawn("i3")
+        now = wait_until(lambda: (now := catalogue.current.catalogue).listed.sum() == 20 and now, 5.0)
+        assert changed == [["new"], ["i3"]]
+        fresh = open_catalogue().current.catalogue
+        assert now.items == fresh.items
+        assert now.vectors.tolist() == fresh.vectors.tolist()
+        assert now.has_vector[now.row_of("new")]
+        say.release(save_release(model_of("i1", dim=3), topics.model_dir, topics.embedding, "2"))
+        wait_until(lambda: catalogue.current.catalogue.embedding_label == "items@2", 5.0)
+        assert catalogue.current.catalogue.dim == 3
+        assert len(changed) == 2
 
     def test_many_records_are_taken_in_with_few_rebuilds(self, open_catalogue, producer, topics):
         catalogue = open_catalogue()

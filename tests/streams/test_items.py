@@ -119,3 +119,24 @@ def test_of_items_that_share_a_hash_the_later_in_catalogue_order_is_refused_by_n
     entries, refused = table.entries()
     assert [entry.item.item_id for entry in entries] == ["b", "c"]
     assert refused == {"a": "b"}
+
+
+def test_what_changed_is_taken_once():
+    table = ItemTable()
+    put(table, "a", 3)
+    put(table, "b", 4)
+    put(table, "a", 5, title="new")
+    put(table, "a", 4, title="late")
+    assert sorted((entry.item.item_id, entry.offset) for entry in table.take_changes()) == [("a", 5), ("b", 4)]
+    assert table.take_changes() == []
+    withdraw(table, "b", 6)
+    assert [(entry.item.item_id, entry.listed) for entry in table.take_changes()] == [("b", False)]
+
+
+def test_changes_do_not_say_all_while_ids_share_a_hash(monkeypatch):
+    monkeypatch.setattr(streams.items, "hash_id", lambda _: 1)
+    table = ItemTable()
+    put(table, "a", 3)
+    assert [entry.item.item_id for entry in table.take_changes()] == ["a"]
+    put(table, "b", 4)
+    assert table.take_changes() is None

@@ -7,7 +7,8 @@ from recommender.catalogue import CatalogueEntry, LabelledModel, build_catalogue
 from recommender.draws import Draws
 from recommender.hashing import hash_id
 from recommender.ledger import ENTRY
-from recommender.policies import PolicySettings, SlateRequest, make_policy
+from recommender.policies import Asked, PolicySettings, SlateRequest, make_policy
+from recommender.policies.search import search
 from recommender.policies.sequence import state_of
 from recommender.profile import build_profile
 from recommender.sequence.model import PRIOR_COUNT, REACH, SHRINKAGE, STAGES, SequenceModel
