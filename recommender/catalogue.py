@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 
@@ -38,6 +38,15 @@ class Aligns(Protocol):
 
     def align(self, items: Sequence[Item]) -> Aligned:
         """Return the model on the rows of ``items``."""
+        ...
+
+
+@runtime_checkable
+class Changeable(Protocol):
+    """What is made of vectors and can be made of others sooner, of which the first are the same."""
+
+    def changed(self, vectors: Floats, unchanged: int) -> Any:
+        """Return what would be made of ``vectors``."""
         ...
 
 
@@ -142,6 +151,17 @@ class Catalogue:
             self._derived[make] = make(self.vectors)
         return cast("_Derived", self._derived[make])
 
+    def take_over(self, before: "Catalogue", unchanged: int) -> None:
+        """Make what was made of the vectors before anew, sooner where it can be changed.
+
+        Args:
+            before: has the same vectors in its first ``unchanged`` rows.
+            unchanged: how many.
+        """
+        for make, made in before._derived.items():  # noqa: SLF001 - of its own class
+            if isinstance(made, Changeable):
+                self._derived[make] = made.changed(self.vectors, unchanged)
+
     def rows_of_hashes(self, hashes: Hashes) -> Integers:
         """Return the row of each hash, -1 where it is unknown, shape [S]."""
         if not self.size:
@@ -186,11 +206,13 @@ def build_catalogue(
     """
     ordered = sorted(entries, key=place_of)
     items = tuple(entry.item for entry in ordered)
-    hashes = hash_ids([item.item_id for item in items])
+    item_ids = tuple(item.item_id for item in items)
+    hashes = hash_ids(item_ids)
     sorted_rows = np.argsort(hashes, kind="stable").astype(np.int64)
     vectors, has_vector = embed(items, vectors_of)
     columns = Columns(
         items,
+        item_ids,
         hashes,
         np.array([entry.offset for entry in ordered], dtype=np.int64),
         np.array([entry.listed for entry in ordered], dtype=np.bool_),
@@ -209,6 +231,7 @@ class Columns(NamedTuple):
     """What is said of items row by row; see :class:`Catalogue`."""
 
     items: tuple[Item, ...]
+    item_ids: tuple[str, ...]
     hashes: Hashes
     offsets: Integers
     listed: Flags
@@ -229,8 +252,7 @@ def assemble(
         CatalogueError: two ids share a hash, or one id comes twice.
         ValueError: a model has other rows.
     """
-    items, hashes, offsets, listed, vectors, has_vector = columns
-    item_ids = tuple(item.item_id for item in items)
+    items, item_ids, hashes, offsets, listed, vectors, has_vector = columns
     _refuse_collisions(item_ids, sorted_hashes, sorted_rows)
     return Catalogue(
         items=items,

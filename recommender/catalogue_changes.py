@@ -47,16 +47,18 @@ def change_catalogue(
     """
     entries = sorted(changed, key=place_of)
     items = tuple(entry.item for entry in entries)
+    item_ids = tuple(item.item_id for item in items)
     vectors, has_vector = embed(items, vectors_of)
     new = Columns(
         items,
-        hash_ids([item.item_id for item in items]),
+        item_ids,
+        hash_ids(item_ids),
         np.array([entry.offset for entry in entries], dtype=np.int64),
         np.array([entry.listed for entry in entries], dtype=np.bool_),
         vectors,
         has_vector,
     )
-    gone = before.rows_of([item.item_id for item in items])
+    gone = before.rows_of(item_ids)
     gone = np.sort(gone[gone >= 0])
     pieces = _pieces(before, gone, entries)
     old_rows, new_rows = _rows(pieces, before.size, len(entries))
@@ -64,9 +66,10 @@ def change_catalogue(
     order = np.argsort(new.hashes)
     hashes = before.sorted_hashes[kept]
     places = np.searchsorted(hashes, new.hashes[order])
-    return assemble(
+    catalogue = assemble(
         Columns(
             tuple(chain.from_iterable(_splice(before.items, new.items, pieces))),
+            tuple(chain.from_iterable(_splice(before.item_ids, new.item_ids, pieces))),
             _join(before.hashes, new.hashes, pieces),
             _join(before.offsets, new.offsets, pieces),
             _join(before.listed, new.listed, pieces),
@@ -78,6 +81,9 @@ def change_catalogue(
         (before.embedding_id, before.embedding_label),
         models,
     )
+    start, end, waiting = pieces[0]
+    catalogue.take_over(before, 0 if waiting or start else end)
+    return catalogue
 
 
 def _pieces(before: Catalogue, gone: Integers, entries: Sequence[CatalogueEntry]) -> list[Piece]:

@@ -31,20 +31,29 @@ class ItemIndex:
 
     Args:
         vectors: shape [N, D], float64, C-contiguous; kept, not copied, and not to be written to.
+        before: other items as packed, and how many of them these begin with; None to pack all.
 
     Raises:
         ValueError: if the vectors are not such an array.
     """
 
-    def __init__(self, vectors: Floats) -> None:
+    def __init__(self, vectors: Floats, before: tuple[Packed, int] | None = None) -> None:
         if vectors.ndim != 2 or vectors.dtype != np.float64 or not vectors.flags.c_contiguous:  # noqa: PLR2004
             raise ValueError(f"vectors must be C-contiguous float64 [N, D], got {vectors.dtype} {vectors.shape}")
         if vectors.shape[1] > MAX_DIM:
             raise ValueError(f"D must be at most {MAX_DIM}, got {vectors.shape[1]}")
         self.vectors = vectors
-        self.packed = _pack(read_only(vectors))
+        self.packed = _pack(read_only(vectors), before)
         self._last: tuple[Floats, Column] | None = None
         self._is_cached = self.packed.codes.nbytes < _CACHED_BYTES
+
+    def changed(self, vectors: Floats, unchanged: int) -> "ItemIndex":
+        """Return the index of other vectors, of which the first ``unchanged`` are the same as here.
+
+        Raises:
+            ValueError: as the class.
+        """
+        return ItemIndex(vectors, (self.packed, unchanged))
 
     @property
     def size(self) -> int:
@@ -176,7 +185,7 @@ def warm_up() -> None:
     kernels.merge(kernels.make_found(1, 8), kernels.make_found(1, 8), 1)
 
 
-def _pack(vectors: Floats) -> Packed:
+def _pack(vectors: Floats, before: tuple[Packed, int] | None = None) -> Packed:
     size, dim = vectors.shape
     blocks, words = -(-size // BLOCK), -(-dim // DEPTH)
     codes = np.empty((blocks * BLOCK // LANES, words, LANES, DEPTH), dtype=np.uint8)
@@ -184,7 +193,13 @@ def _pack(vectors: Floats) -> Packed:
     errors, norms = np.zeros(blocks), np.zeros(blocks)
     largest = max(float(vectors.max(initial=0.0)), -float(vectors.min(initial=0.0)))
     unit = 2.0 ** np.frexp(largest)[1] if largest else 1.0
-    for first in range(0, size, _ENCODED_ROWS):
+    kept = 0
+    if before is not None and before[0].unit == unit and before[0].vectors.shape[1] == dim:
+        packed, kept = before[0], before[1] // BLOCK
+        codes[: kept * BLOCK // LANES] = packed.codes[: kept * BLOCK // LANES]
+        scales[: kept * BLOCK] = packed.scales[: kept * BLOCK]
+        errors[:kept], norms[:kept] = packed.errors[:kept], packed.norms[:kept]
+    for first in range(kept * BLOCK, size, _ENCODED_ROWS):
         part = vectors[first : first + _ENCODED_ROWS]
         scale = (np.abs(part).max(axis=1, initial=0.0) / (unit * LARGEST_CODE)).astype(np.float32)
         own = scale.astype(np.float64)[:, np.newaxis] * unit

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from recommender.catalogue import CatalogueEntry, build_catalogue
 from recommender.catalogue_changes import change_catalogue
 from recommender.hashing import hash_id
+from recommender.topk.index import ItemIndex
 from schemas.errors import CatalogueError
 from schemas.events import Item
 
@@ -58,3 +59,24 @@ def test_an_item_that_comes_twice_is_refused():
     entry = CatalogueEntry(Item(item_id="a"), 0)
     with pytest.raises(CatalogueError, match="item 'a' comes twice"):
         change_catalogue(build_catalogue([]), [entry, entry])
+
+
+def test_what_was_made_of_the_vectors_is_changed_with_them():
+    rng = np.random.default_rng(1)
+
+    def same(items):
+        return np.full((len(items), 3), 0.5), np.ones(len(items), dtype=np.bool_)
+
+    entries = [CatalogueEntry(Item(item_id=f"i{number}"), number) for number in range(1_500)]
+    before = build_catalogue(entries, lambda items: (rng.normal(size=(len(items), 3)), np.ones(len(items), bool)))
+    before.derived(ItemIndex)
+    before.derived(np.sum)
+    for offset in (0, 700, 2_000):
+        new = CatalogueEntry(Item(item_id="new"), offset)
+        after = change_catalogue(
+            before, [new], lambda items: (np.full((len(items), 3), 0.5), np.ones(len(items), bool))
+        )
+        index = after.derived(ItemIndex)
+        assert index.vectors is after.vectors
+        assert (index.packed.codes == ItemIndex(after.vectors).packed.codes).all()
+        assert after.derived(np.sum) == pytest.approx(before.derived(np.sum) + 1.5)

@@ -226,3 +226,16 @@ def test_warming_up_leaves_nothing_to_compile():
         index.top_k(np.ones((users, 4)), column, 5)
     index.shortlist(np.ones(4), column, 5)
     assert [len(function.signatures) for function in compiled] == before
+
+
+@pytest.mark.parametrize("largest", [1.0, 100.0])
+@pytest.mark.parametrize("unchanged", [0, 511, 512, 1_300, 2_000])
+def test_an_index_changed_from_another_is_the_one_made_anew(unchanged, largest):
+    rng = np.random.default_rng(unchanged)
+    before = rng.normal(size=(2_000, 6))
+    after = np.concatenate((before[:unchanged], rng.normal(size=(400, 6)), before[unchanged:]))
+    after[unchanged] = largest
+    changed, anew = ItemIndex(before).changed(after, unchanged), ItemIndex(after)
+    for name in ("codes", "scales", "errors", "norms", "vectors"):
+        assert (getattr(changed.packed, name) == getattr(anew.packed, name)).all()
+    assert (changed.packed.unit, changed.packed.largest) == (anew.packed.unit, anew.packed.largest)
