@@ -125,8 +125,9 @@ def test_the_model_of_linear_is_learned_from_the_topics_and_released(run, topics
     ]
     topic = topics.topic("ratings")
     produce_all(topics, topic, [(b"k", json.dumps(rating).encode()) for rating in ratings])
-    outcome = run("train", "factors", "--dim", "8", "--rounds", "2", settings=topics)
+    outcome = run("train", "factors", "--dim", "8", "--rounds", "2", "--embedding", settings=topics)
     assert outcome.code == 0, outcome.err
+    assert load_release(read_releases(topics)[topics.embedding]).dim == 8
     release = read_releases(topics)["linear"]
     assert release.label in outcome.out
     model = load_policy_release(release, read_policy_model)
