@@ -17,7 +17,7 @@ from services.admin.releases import publish_release
 from services.cli.flags import SettingsArgument
 from services.cli.show import err, note, say
 from services.cli.sources import BadLines, ColumnsArgument, load_items, load_ratings
-from services.lab.datasets import DATASETS
+from services.lab.datasets import DATASETS, load_dataset
 from services.scorer.routing import make_policy_settings
 from services.trainer.factors import TrainedFactors, train_linear
 from streams.models.releases import save_release
@@ -80,7 +80,7 @@ def _gather(
     if items is None and data not in DATASETS:
         raise ConfigurationError(f"{data} has ratings only: say which items by --items FILE")
     bad = BadLines()
-    known = list(load_items(items or data, None, bad))
+    known = load_dataset(data).items if items is None else list(load_items(items, None, bad))
     events = list(load_ratings(data, columns, settings, bad)[0])
     if bad.count:
         note(f"{bad.count} lines were left out")
