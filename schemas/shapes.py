@@ -150,7 +150,7 @@ def recommendation_schema() -> Schema:
         "user_id": _ID,
         "policy": {"type": ["string", "null"]},
         "policy_version": {"type": ["string", "null"]},
-        "model": {"type": ["string", "null"], "description": "name@version of the embeddings"},
+        "model": {"type": ["string", "null"], "description": "name@version of what was scored with"},
         "items": {"type": "array", "items": _object(slot, tuple(slot)), "maxItems": MAX_K},
         "slate_propensity": probability,
         "propensity_kind": {"enum": ["exact", "counted"]},

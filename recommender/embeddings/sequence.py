@@ -87,7 +87,7 @@ class _Part(nn.Module):
             counted = (exponents >= 0) & (exponents < _FORGOTTEN)
             decayed = torch.where(counted, torch.exp(-exponents.clamp(0, _FORGOTTEN)), 0.0)
             sums = decayed @ (table[rows] * kept[:, :, None])
-            theta = theta + sums / (decayed @ kept[:, :, None] + SHRINKAGE)
+            theta = theta + sums / torch.sqrt(SHRINKAGE + decayed @ kept[:, :, None])
         return theta
 
     def logits(self, theta: Tensor, log_shares: Tensor) -> Tensor:

@@ -188,6 +188,8 @@ class FactorModel:
             ModelError: something is missing, of another kind, or does not fit the rest.
         """
         about = read_about(metadata, METADATA_KEY, "policy", FORMAT, _ABOUT)
+        if about["type"] != TYPE:
+            raise ModelError(f"the policy's type must be {TYPE!r}, got {about['type']!r}")
         prior = Prior(
             read_numbers(tensors, "prior.mean", 1).astype(np.float64),
             read_numbers(tensors, "prior.covariance", 2).astype(np.float64),

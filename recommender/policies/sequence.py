@@ -32,7 +32,7 @@ def aligned_of(catalogue: Catalogue) -> AlignedSequence:
 def state_of(profile: Profile, model: AlignedSequence) -> Floats:
     """Return the user's vector, shape [D].
 
-    theta = c_stage + sum_k sum_j w_kj e_kj,   w_kj = exp(-rate_k age_j) / (0.5 + sum_j exp(-rate_k age_j))
+    theta = c_stage + sum_k sum_j w_kj e_kj,   w_kj = exp(-rate_k age_j) / sqrt(1 + sum_j exp(-rate_k age_j))
 
     over the newest 512 of the user's items that the model knows; age_j = t - 1 - last_t of item j. The stage is how far
     the user has come, floor(log2(t + 1)) and at most 9: what people rate first is not what they rate later.
@@ -91,4 +91,4 @@ def _weigh(profile: Profile, model: AlignedSequence) -> tuple[Integers, Floats]:
     places = order[model.rows[profile.rows[order]] >= 0][-REACH:]
     ages = profile.t - 1 - profile.last_t[places]
     weights = np.exp(-model.model.rates[:, np.newaxis] * ages)
-    return places, weights / (SHRINKAGE + weights.sum(axis=1, keepdims=True))
+    return places, weights / np.sqrt(SHRINKAGE + weights.sum(axis=1, keepdims=True))

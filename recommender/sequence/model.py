@@ -25,8 +25,8 @@ from schemas.events import Item
 
 SEQUENCE = "sequence"
 """Name of the policy, and type of its model."""
-SHRINKAGE = 0.5
-"""What the sum of a mean's weights is raised by: one old rating alone says less than many."""
+SHRINKAGE = 1.0
+"""What the sum of a mean's weights is raised by before its root is taken."""
 PRIOR_COUNT = 0.3
 """Ratings that every item counts for beside its own in its popularity."""
 STAGES = 10

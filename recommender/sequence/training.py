@@ -33,10 +33,10 @@ class SequenceSettings:
         ValueError: a value is out of its range.
     """
 
-    dim: int = 128
+    dim: int = 256
     parts: int = 2
     half_lives: tuple[float, ...] = (1.0, 3.5, 12.0, 100.0)
-    epochs: int = 16
+    epochs: int = 14
     patience: int = 2
     batch: int = 1700
     learning_rate: float = 3e-3

@@ -19,7 +19,7 @@ from schemas.events import Item
 from services.cli.flags import SettingsArgument
 from services.cli.show import note, progress_bar, say, show_table
 from services.cli.sources import BadLines, ColumnsArgument, load_items, load_ratings
-from services.lab.datasets import DATASETS
+from services.lab.datasets import DATASETS, load_dataset
 from services.lab.evaluation import Report, Task
 from services.lab.evaluation_page import make_folder, write_html, write_png
 from services.lab.protocols import POLICIES_OF, PROTOCOLS
@@ -94,7 +94,7 @@ def _make_task(
     bad = BadLines()
     if items is None and data not in DATASETS:
         raise ConfigurationError(f"{data} has ratings only: say which items by --items FILE")
-    known = list(load_items(items or data, None, bad))
+    known = load_dataset(data).items if items is None else list(load_items(items, None, bad))
     events, _ = load_ratings(data, columns, settings, bad)
     frame = pd.DataFrame(
         [(event.user_id, event.item_id, event.rating, event.ts_ms or 0) for event in events],

@@ -131,6 +131,7 @@ def _show_arithmetic(answer: Recommendation, items: dict[str, Item]) -> None:
     rows = [
         ("", "prior", detail["prior"], "what others think" if detail["prior"] else "the notebook's rules have none"),
         ("+", "personal", detail["personal"], "what the user's own ratings add"),
+        *([("", "general", detail["general"], "of that, what users in general have")] if "general" in detail else []),
         ("=", "relevance", detail["relevance"], ""),
         ("x", "novelty", detail["novelty"], "1: not rated by the user"),
         *([] if is_untried else [("+", "bonus", detail["bonus"], "what trying it is worth")]),
@@ -198,7 +199,7 @@ def explain_slot(
 
     >>> parts = {"relevance": 3.9, "novelty": 0.5, "bonus": 0.25}
     >>> explain_slot(RecommendedItem(item_id="a", score=2.2, propensity=1.0, explored=False, parts=parts))
-    'relevance 3.90, times 0.50 as it was rated lately, plus 0.25 as few rated it'
+    'relevance 3.90, times 0.50 as it was rated lately, plus 0.25 as little is known of it'
     """
     parts: dict[str, Any] = slot.parts
     words = []
@@ -211,15 +212,21 @@ def explain_slot(
         words.append("before all others as nobody rated it yet")
     bonus = parts.get("bonus")
     if bonus is not None and bonus >= _SHOWN_BONUS:
-        words.append(f"plus {bonus:.2f} as few rated it")
+        words.append(f"plus {bonus:.2f} as little is known of it")
     text = ", ".join(words)
     return f"drawn to explore; {text}".removesuffix("; ") if slot.explored else text
 
 
 def _explain_relevance(detail: Mapping[str, Any] | None, titles: Mapping[str, str]) -> str:
-    """Return what relevance is made of, in brackets; empty where the user's own ratings add nothing."""
+    """Return what relevance is made of, in brackets; empty where nothing is added to what others think."""
     if not detail or not detail.get("personal"):
         return ""
-    by_share = sorted(detail.get("ratings", []), key=lambda one: -abs(one["share"]))[:_SHOWN_RATINGS]
-    ratings = ", ".join(f"{one['rating']:.1f} for {titles.get(one['item_id'], one['item_id'])}" for one in by_share)
-    return f" ({detail['prior']:.2f} by all, {detail['personal']:+.2f} by own ratings{': ' * bool(ratings)}{ratings})"
+    general, by_user = detail.get("general", 0.0), sorted(detail.get("ratings", []), key=lambda one: -abs(one["share"]))
+    said = [f"{detail['prior']:.2f} by all"]
+    if general:
+        said.append(f"{general:+.2f} by users in general")
+    if by_user or not general:
+        names = [f"{one['rating']:.1f} for {titles.get(one['item_id'], one['item_id'])}" for one in by_user]
+        own = f"{detail['personal'] - general:+.2f} by own ratings"
+        said.append(f"{own}: {', '.join(names[:_SHOWN_RATINGS])}" if names else own)
+    return f" ({', '.join(said)})"

@@ -1,10 +1,13 @@
 """``streamrec train factors``."""
 
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.progress import Progress, TextColumn
 
 from recommender.diversity import DiversityLimits
+from recommender.factors.embedding import embed_factors
 from recommender.factors.training import FactorSettings
 from schemas.errors import ConfigurationError
 from schemas.events import Item, RatingEvent
@@ -14,9 +17,10 @@ from services.admin.releases import publish_release
 from services.cli.flags import SettingsArgument
 from services.cli.show import err, note, say
 from services.cli.sources import BadLines, ColumnsArgument, load_items, load_ratings
-from services.lab.datasets import DATASETS
+from services.lab.datasets import DATASETS, load_dataset
 from services.scorer.routing import make_policy_settings
 from services.trainer.factors import TrainedFactors, train_linear
+from streams.models.releases import save_release
 from streams.settings import Settings
 
 
@@ -29,6 +33,7 @@ def factors(
     seed: int = FactorSettings().seed,
     plot: Path | None = None,
     publish: bool = True,
+    embedding: Annotated[bool, Parameter(negative="")] = False,
     columns: ColumnsArgument = None,
     settings: SettingsArgument,
 ) -> None:
@@ -42,6 +47,7 @@ def factors(
         seed: of every random number in the training.
         plot: draw what each round leaves unexplained to this PNG file.
         publish: make the release the active one.
+        embedding: also release item vectors made of the factors, of the same size, for the policies without a model.
         columns: what the file of ratings calls a column.
         settings: from flags, environment and files.
     """
@@ -56,9 +62,14 @@ def factors(
             known, events, parameters, make_policy_settings(settings), limits, settings.model_dir, progress, plot
         )
     _report(trained)
-    if publish:
-        publish_release(settings, trained.release)
-        say(f"{trained.release.label} is the active release on {settings.topic('models')}")
+    releases = [trained.release]
+    if embedding:
+        vectors = embed_factors(trained.model, known, parameters.ridge)
+        releases.append(save_release(vectors, settings.model_dir, settings.embedding, metrics={"dim": vectors.dim}))
+        say(f"{releases[-1].label}: item vectors of {len(vectors.item_ids)} items, D = {vectors.dim}")
+    for release in releases if publish else ():
+        publish_release(settings, release)
+        say(f"{release.label} is the active release on {settings.topic('models')}")
 
 
 def _gather(
@@ -69,7 +80,7 @@ def _gather(
     if items is None and data not in DATASETS:
         raise ConfigurationError(f"{data} has ratings only: say which items by --items FILE")
     bad = BadLines()
-    known = list(load_items(items or data, None, bad))
+    known = load_dataset(data).items if items is None else list(load_items(items, None, bad))
     events = list(load_ratings(data, columns, settings, bad)[0])
     if bad.count:
         note(f"{bad.count} lines were left out")

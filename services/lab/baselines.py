@@ -117,9 +117,9 @@ class Baseline:
 
 
 _RIDGES = (200.0, 400.0, 800.0, 1600.0)
-_HALF_LIVES = (2.0, 4.0, 8.0, 16.0)
-_KNN = {"shrinkage": (0.0, 10.0, 50.0), "neighbours": (100, 400, 100_000)}
-_BANDITS = {"alpha": (0.01, 0.1), "ridge": (1.0, 10.0, 100.0)}
+_HALF_LIVES = (2.0, 4.0, 8.0)
+_KNN = {"shrinkage": (0.0, 10.0), "neighbours": (100, 100_000)}
+_BANDITS = {"alpha": (0.01, 0.1), "ridge": (10.0, 100.0)}
 
 BASELINES: Mapping[str, Baseline] = {
     "popular": Baseline(_popular),
@@ -128,11 +128,11 @@ BASELINES: Mapping[str, Baseline] = {
     "knn_recency": Baseline(_knn, _KNN | {"half_life": _HALF_LIVES}),
     "ease": Baseline(_ease, {"ridge": _RIDGES}),
     "ease_recency": Baseline(_ease, {"ridge": _RIDGES, "half_life": _HALF_LIVES}),
-    "ease_recency_popular": Baseline(_ease, {"ridge": _RIDGES, "half_life": _HALF_LIVES, "blend": (0.003, 0.01, 0.03)}),
-    "markov": Baseline(
-        _markov, {"decay": (0.5, 0.8, 0.9), "smoothing": (1.0, 5.0, 20.0), "half_life": (1.0, 2.0, 4.0, 8.0)}
+    "ease_recency_popular": Baseline(
+        _ease, {"ridge": (400.0, 800.0, 1600.0), "half_life": (4.0, 8.0), "blend": (0.003, 0.01, 0.03)}
     ),
-    "als": Baseline(_als, {"factors": (32, 64, 128), "ridge": (1.0, 10.0, 30.0), "confidence": (0.5, 1.0, 5.0)}),
+    "markov": Baseline(_markov, {"decay": (0.5, 0.8, 0.9), "smoothing": (5.0, 20.0), "half_life": (2.0, 4.0, 8.0)}),
+    "als": Baseline(_als, {"factors": (64, 128), "ridge": (1.0, 10.0, 30.0), "confidence": (1.0, 5.0)}),
     "linucb": Baseline(_linucb, _BANDITS),
     "lints": Baseline(_lints, _BANDITS),
 }

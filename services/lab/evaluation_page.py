@@ -9,7 +9,7 @@ from services.lab.evaluation import Bars, Report, SheetTable
 from services.lab.plots import Panel, colours, missing_package, traces_of
 
 _COLUMNS = 2
-_PLOT_HEIGHT, _ROW_HEIGHT, _TABLE_FRAME = 420, 24, 110
+_PLOT_HEIGHT, _ROW_HEIGHT, _TABLE_FRAME, _GAP = 420, 24, 90, 90
 
 
 def write_html(reports: Sequence[Report], title: str, path: Path) -> None:
@@ -31,20 +31,22 @@ def write_html(reports: Sequence[Report], title: str, path: Path) -> None:
         rows=len(heights),
         cols=_COLUMNS,
         row_heights=heights,
-        vertical_spacing=60 / max(sum(heights), 1),
+        vertical_spacing=_GAP / max(sum(heights), 1),
         specs=[[{}] * _COLUMNS] * plot_rows + [[{"type": "table", "colspan": _COLUMNS}, None]] * len(tables),
         subplot_titles=[*(plot.title for plot in plots), *[""] * (len(plots) % _COLUMNS), *(t.title for t in tables)],
     )
+    named: set[str] = set()
     for place, plot in enumerate(plots):
         cell = {"row": place // _COLUMNS + 1, "col": place % _COLUMNS + 1}
-        is_first = not any(isinstance(before, Panel) for before in plots[:place])
-        for trace in _panel(go, plot, in_legend=is_first) if isinstance(plot, Panel) else _bars(go, plot):
+        for trace in _panel(go, plot, named) if isinstance(plot, Panel) else _bars(go, plot):
             figure.add_trace(trace, **cell)
         if isinstance(plot, Panel):
             figure.update_xaxes(title_text="step", **cell)
+        else:
+            figure.update_yaxes(autorange="reversed", **cell)
     for place, table in enumerate(tables):
         figure.add_trace(_table(go, table), row=plot_rows + place + 1, col=1)
-    figure.update_layout(title=title, template="plotly_white", height=sum(heights) + 120)
+    figure.update_layout(title=title, template="plotly_white", height=sum(heights) + _GAP * len(heights) + 60)
     figure.write_html(path, include_plotlyjs=True)
 
 
@@ -69,6 +71,7 @@ def write_png(reports: Sequence[Report], title: str, path: Path) -> None:
         _draw_panel(axes, plot) if isinstance(plot, Panel) else _draw_bars(axes, plot)
         axes.set_title(plot.title, loc="left", fontsize=11)
         axes.grid(visible=True, alpha=0.3)
+        axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in figure.axes[len(plots) :]:
         axes.set_visible(False)
@@ -83,9 +86,13 @@ def _plots_of(reports: Sequence[Report]) -> list[Panel | Bars]:
     return plots
 
 
-def _panel(go: Any, panel: Panel, *, in_legend: bool) -> list[Any]:
-    pairs = zip(panel.lines, colours([line.policy for line in panel.lines]), strict=True)
-    return [go.Scatter(**trace) for line, colour in pairs for trace in traces_of(line, colour, in_legend=in_legend)]
+def _panel(go: Any, panel: Panel, named: set[str]) -> list[Any]:
+    """Return what draws a panel; a policy is in the legend once, ``named`` being those that are."""
+    traces = []
+    for line, colour in zip(panel.lines, colours([line.policy for line in panel.lines]), strict=True):
+        traces += [go.Scatter(**trace) for trace in traces_of(line, colour, in_legend=line.policy not in named)]
+        named.add(line.policy)
+    return traces
 
 
 def _bars(go: Any, bars: Bars) -> list[Any]:

@@ -19,9 +19,10 @@ from recommender.arrays import Floats, Integers
 from recommender.catalogue import Catalogue, CatalogueEntry, LabelledModel, build_catalogue
 from recommender.diversity import Diversity, measure_diversity
 from recommender.draws import Draws
+from recommender.factors.model import AlignedFactors
 from recommender.factors.training import Ratings, train_factors
 from recommender.ledger.layout import ENTRY
-from recommender.policies import Policy, SlateRequest
+from recommender.policies import Policy, PolicySettings, SlateRequest
 from recommender.policies.linear import LINEAR
 from recommender.profile import Profile, build_profile
 from recommender.rows import AllBut
@@ -30,7 +31,7 @@ from schemas.codec import RATING_QUANTUM
 from schemas.errors import DataError
 from services.lab.contestants import ITEM_MEAN, RANDOM, make_contestant
 from services.lab.evaluation import Report, Task
-from services.lab.held_out_figures import Split, report_splits
+from services.lab.held_out_figures import BEST, CEILING, Split, report_splits
 
 STEPS = 20
 LEAST_RATINGS = 50
@@ -80,7 +81,7 @@ def evaluate_held_out(task: Task) -> Report:
         world = make_world(task, seed, needs_model=needs_model)
         split, states = Split([person.user_id for person in world.people]), {}
         split.add(RANDOM, np.repeat([[person.ratings.mean()] for person in world.people], STEPS, axis=1))
-        split.add("best", np.array([np.sort(person.ratings)[::-1][:STEPS] for person in world.people]))
+        split.add(BEST, np.array([np.sort(person.ratings)[::-1][:STEPS] for person in world.people]))
         for place, (name, policy) in enumerate(policies.items()):
             task.on_progress(f"split {seed}: {name}", number * len(policies) + place, total)
             met, states[name] = play_all(policy, world)
@@ -88,7 +89,7 @@ def evaluate_held_out(task: Task) -> Report:
             if number == 0:
                 diversity[name] = measure_lists(policy, world, states[name])
         if needs_model:
-            split.add("ceiling", np.array([rank_knowing_all(world, person, task) for person in world.people]))
+            split.add(CEILING, np.array([_rank_knowing_all(world, person, task.settings) for person in world.people]))
         splits.append(split)
     task.on_progress("done", total, total)
     return report_splits(splits, diversity, task.limits)
@@ -186,19 +187,23 @@ def measure_lists(policy: Policy, world: World, states: Sequence[tuple[Profile, 
     return measure_diversity(lists, world.catalogue.vectors)
 
 
-def rank_knowing_all(world: World, person: Person, task: Task) -> Floats:
-    """Return the ratings met by the model of ``linear`` when it knows all the person's ratings but the item's own.
+def expect_knowing_all(world: World, person: Person, settings: PolicySettings) -> Floats:
+    """Return what the model of ``linear`` expects of each rating when it knows all the person's others, shape [n].
 
-    No policy can have as much: it is what the model's form allows. With K the prior's covariance of the items' true
-    surprises and A = K + sigma^2 I, what is expected of y_i given the others is y_i - (A^-1 y)_i / (A^-1)_ii.
+    With K the prior's covariance of the items' surprises and A = K + sigma^2 I, what is expected of y_i given the
+    others is y_i - (A^-1 y)_i / (A^-1)_ii.
 
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, section 5.4.2.
     """
     factors = world.catalogue.models[LINEAR].value
-    x, prior = factors.vectors[person.rows], factors.prior  # type: ignore[attr-defined]
-    means = world.statistics.means(task.settings.k0, task.settings.prior)[person.rows]
-    general = means + x @ prior.mean
+    assert isinstance(factors, AlignedFactors)
+    x, prior = factors.vectors[person.rows], factors.prior
+    general = world.statistics.means(settings.k0, settings.prior)[person.rows] + x @ prior.mean
     inverse = np.linalg.inv(x @ prior.covariance @ x.T + prior.noise * np.eye(len(x)))
     surprise = person.ratings - general
-    expected = general + surprise - (inverse @ surprise) / np.diag(inverse)
+    return np.asarray(general + surprise - (inverse @ surprise) / np.diag(inverse))
+
+
+def _rank_knowing_all(world: World, person: Person, settings: PolicySettings) -> Floats:
+    expected = expect_knowing_all(world, person, settings)
     return np.asarray(person.ratings[np.argsort(-expected, kind="stable")[:STEPS]])

@@ -154,7 +154,7 @@ def _diversity_table(diversity: Mapping[str, Diversity], collapsed: Mapping[str,
         )
         for name, each in diversity.items()
     ]
-    header = ("policy", "coverage", "intra-list distance", "entropy, bits", "")
+    header = ("policy", "coverage", "intra-list distance", "entropy, bits", "remark")
     return SheetTable("What each person would be shown next: 10 items out of the whole catalogue", header, rows)
 
 

@@ -28,7 +28,18 @@ _COLOURS = (
     "#000000",
 )
 _BAND_OPACITY = 0.15
-_NAMED = ("item_mean", "linear", "greedy", "epsilon_greedy", "ucb", "greedy_compat", "linear_linucb", "linear_thompson")
+_NAMED = (
+    "item_mean",
+    "linear",
+    "greedy",
+    "epsilon_greedy",
+    "ucb",
+    "greedy_compat",
+    "linear_linucb",
+    "linear_thompson",
+    "random",
+    "best",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

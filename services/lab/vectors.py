@@ -1,11 +1,16 @@
 """Item vectors for an off-line experiment: out of a file, or trained on the items."""
 
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from recommender.arrays import Flags, Floats
 from recommender.catalogue import VectorsOf
@@ -18,31 +23,27 @@ from schemas.events import Item
 
 
 def read_vectors(path: Path) -> VectorsOf:
-    """Return the vectors of a parquet file with the columns item_id, x0, x1, ...
+    """Return the vectors of a file of your own.
 
     They are rounded to float32, in which releases keep vectors, so that a scorer computes with the same ones.
 
+        .parquet                    columns item_id, x0, x1, ...
+        .npz                        arrays item_ids (strings) and vectors [N, D]
+        .safetensors, .pt, .pth     a dictionary of tensors: one of [D] by item id
+
+    Nothing that a file could have run is run: strings in npz must not be pickled, and of ``.pt`` only tensors are read.
+
     Raises:
-        DataError: the file cannot be read, lacks a column, names an item twice, or a number is not finite.
+        DataError: the file cannot be read, lacks a part, names an item twice, or a number is not finite.
+        ConfigurationError: a ``.pt`` file is given and torch is not installed.
     """
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: {error}") from error
-    dim = 0
-    while f"x{dim}" in table.column_names:
-        dim += 1
-    if dim == 0 or "item_id" not in table.column_names:
-        raise DataError(f"{path} must have the columns item_id, x0, x1, ..., got {', '.join(table.column_names)}")
-    item_ids = [str(item_id) for item_id in table["item_id"].to_pylist()]
+    readers = {".npz": _read_npz, ".safetensors": _read_safetensors, ".pt": _read_torch, ".pth": _read_torch}
+    item_ids, given = readers.get(path.suffix.lower(), _read_parquet)(path)
     places = {item_id: place for place, item_id in enumerate(item_ids)}
     if len(places) < len(item_ids):
         raise DataError(f"{path} must name each item once, got {len(item_ids)} rows of {len(places)} items")
-    try:
-        columns = [table[f"x{d}"].to_numpy().astype(np.float32) for d in range(dim)]
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: a coordinate must be a number: {error}") from error
-    vectors = np.stack(columns, axis=1).astype(np.float64)
+    with np.errstate(over="ignore"):
+        vectors = given.astype(np.float32).astype(np.float64)
     if not np.isfinite(vectors).all():
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         raise DataError(f"{path}: vectors must be finite, got {vectors[row]} for item {item_ids[row]!r}")
@@ -52,6 +53,69 @@ def read_vectors(path: Path) -> VectorsOf:
         return np.where(found[:, np.newaxis] >= 0, vectors[found], 0.0), found >= 0
 
     return vectors_of
+
+
+def _read_parquet(path: Path) -> tuple[list[str], NDArray[Any]]:
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: {error}") from error
+    dim = 0
+    while f"x{dim}" in table.column_names:
+        dim += 1
+    if dim == 0 or "item_id" not in table.column_names:
+        raise DataError(f"{path} must have the columns item_id, x0, x1, ..., got {', '.join(table.column_names)}")
+    try:
+        columns = [table[f"x{d}"].to_numpy().astype(np.float32) for d in range(dim)]
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: a coordinate must be a number: {error}") from error
+    return [str(item_id) for item_id in table["item_id"].to_pylist()], np.stack(columns, axis=1)
+
+
+def _read_npz(path: Path) -> tuple[list[str], NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            named = {name: arrays[name] for name in ("item_ids", "vectors") if name in arrays}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: {error}") from error
+    if len(named) < 2:  # noqa: PLR2004 - both
+        raise DataError(f"{path} must have the arrays item_ids and vectors, got {', '.join(named) or 'neither'}")
+    item_ids, vectors = named["item_ids"], named["vectors"]
+    if item_ids.ndim != 1 or item_ids.dtype.kind not in "UiuS":
+        raise DataError(f"{path}: item_ids must be strings or integers of shape [N], got {item_ids.dtype}")
+    if vectors.ndim != 2 or len(vectors) != len(item_ids) or vectors.dtype.kind not in "fiu":  # noqa: PLR2004
+        raise DataError(f"{path}: vectors must be numbers of shape [{len(item_ids)}, D], got {vectors.shape}")
+    texts = item_ids.astype(str) if item_ids.dtype.kind != "S" else np.char.decode(item_ids, "utf-8")
+    return [str(text) for text in texts.tolist()], vectors
+
+
+def _read_safetensors(path: Path) -> tuple[list[str], NDArray[Any]]:
+    try:
+        tensors = safetensors.numpy.load(path.read_bytes())
+    except (OSError, SafetensorError, KeyError) as error:
+        raise DataError(f"{path}: {error!r}") from error
+    return _stack(tensors, path)
+
+
+def _read_torch(path: Path) -> tuple[list[str], NDArray[Any]]:
+    try:
+        import torch  # noqa: PLC0415 - for files of torch only
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"reading {path} needs torch: install streamrec[lab]") from error
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise DataError(f"{path} holds more than tensors, or cannot be read: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(each, torch.Tensor) for each in found.values()):
+        raise DataError(f"{path} must hold a dictionary of tensors, got {type(found).__name__}")
+    return _stack({str(item_id): each.detach().numpy() for item_id, each in found.items()}, path)
+
+
+def _stack(tensors: Mapping[str, NDArray[Any]], path: Path) -> tuple[list[str], NDArray[Any]]:
+    shapes = {tensor.shape for tensor in tensors.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+        raise DataError(f"{path} must have a tensor of shape [D] for each item, all of one D, got {sorted(shapes)}")
+    return list(tensors), np.stack(list(tensors.values()))
 
 
 def train_vectors(kind: EmbeddingKind, items: Sequence[Item], seed: int) -> EmbeddingModel:

@@ -77,3 +77,13 @@ def test_draws_of_many_are_those_of_each():
         expected = [draws.integer(slot, n, stream) for draws, n in zip(each, ns, strict=True)]
         assert many.integers(range(3), "31", slot, ns, stream) == expected
     assert many.uniforms([2, 0], "31", 0).tolist() == [each[2].uniform(0), each[0].uniform(0)]
+
+
+def test_normals_are_those_of_the_request_and_of_no_other():
+    draws = Draws(7, "u", "r").normals((2000, 2))
+    assert draws.tolist() == Draws(7, "u", "r").normals((2000, 2)).tolist()
+    assert draws.tolist() != Draws(7, "u", "s").normals((2000, 2)).tolist()
+    # 4,000 numbers: five standard errors of the mean are 0.08, of the variance 0.112, of the correlation 0.112.
+    assert abs(draws.mean()) < 0.08
+    assert abs(draws.var() - 1.0) < 0.112
+    assert abs(np.corrcoef(draws.T)[0, 1]) < 0.112

@@ -110,7 +110,7 @@ def test_one_event_is_too_few():
     ("changed", "message"),
     [
         ({"dim": 0}, "dim must be at least 1, got 0"),
-        ({"parts": 3}, "dim must be a multiple of parts, 3, got 128"),
+        ({"parts": 3}, "dim must be a multiple of parts, 3, got 256"),
         ({"half_lives": ()}, "half_lives must be positive"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"input_dropout": 1.0}, r"input_dropout must be in \[0, 1\)"),

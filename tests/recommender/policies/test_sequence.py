@@ -60,7 +60,7 @@ def oracle(model, history, counts, item):
     for rate, table in zip(model.rates.tolist(), model.inputs.tolist(), strict=True):
         weights = {row: math.exp(-rate * (t - 1 - last_t)) for row, last_t in newest.items() if 0 <= row < len(table)}
         for row, weight in weights.items():
-            share = weight / (SHRINKAGE + sum(weights.values()))
+            share = weight / math.sqrt(SHRINKAGE + sum(weights.values()))
             theta = [a + share * e for a, e in zip(theta, table[row], strict=True)]
     size = len(counts)
     known = len(model.item_ids)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from recommender.policies import read_policy_model
@@ -136,6 +137,26 @@ def test_training_sequence_without_ratings_is_an_error(run, topics):
     outcome = run("train", "sequence", settings=topics)
     assert outcome.code == 1
     assert "the log has no rating" in outcome.err
+
+
+def test_the_model_of_linear_is_learned_from_the_topics_and_released(run, topics):
+    items = [Item(item_id=f"i{i}", genres=("Drama", "Crime")[: 1 + i % 2], year=1990 + i % 9) for i in range(40)]
+    publish_items(topics, items)
+    rng = np.random.default_rng(1)
+    ratings = [
+        {"user_id": f"u{user}", "item_id": f"i{row}", "rating": float(rng.integers(1, 6))}
+        for user in range(30)
+        for row in rng.permutation(40)[:15].tolist()
+    ]
+    topic = topics.topic("ratings")
+    produce_all(topics, topic, [(b"k", json.dumps(rating).encode()) for rating in ratings])
+    outcome = run("train", "factors", "--dim", "8", "--rounds", "2", "--embedding", settings=topics)
+    assert outcome.code == 0, outcome.err
+    assert load_release(read_releases(topics)[topics.embedding]).dim == 8
+    release = read_releases(topics)["linear"]
+    assert release.label in outcome.out
+    model = load_policy_release(release, read_policy_model)
+    assert (len(model.item_ids), model.dim, release.metrics["ratings"]) == (40, 8, 450.0)
 
 
 def test_training_without_items_is_an_error(run, topics):

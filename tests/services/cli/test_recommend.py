@@ -20,7 +20,7 @@ def slot(explored=False, **parts):
     [
         (slot(relevance=3.9, novelty=1.0, bonus=0.0), "relevance 3.90"),
         (slot(relevance=3.9, novelty=0.25, bonus=0.0), "relevance 3.90, times 0.25 as it was rated lately"),
-        (slot(relevance=3.9, novelty=1.0, bonus=0.125), "relevance 3.90, plus 0.12 as few rated it"),
+        (slot(relevance=3.9, novelty=1.0, bonus=0.125), "relevance 3.90, plus 0.12 as little is known of it"),
         (
             slot(relevance=3.0, novelty=1.0, bonus=None, untried=True, lift=9.0),
             "relevance 3.00, before all others as nobody rated it yet",
@@ -49,6 +49,16 @@ DETAIL = {
 def test_explanation_names_the_two_ratings_that_count_most():
     words = explain_slot(slot(relevance=4.25, novelty=1.0, bonus=0.0), DETAIL, {"y": "Heat"})
     assert words == "relevance 4.25 (4.00 by all, +0.25 by own ratings: 4.5 for Heat, 1.0 for z)"
+
+
+def test_what_users_in_general_have_is_told_apart_from_the_users_own_ratings():
+    detail = DETAIL | {"general": -0.5}
+    words = explain_slot(slot(relevance=4.25, novelty=1.0, bonus=0.0), detail, {"y": "Heat"})
+    assert words == (
+        "relevance 4.25 (4.00 by all, -0.50 by users in general, +0.75 by own ratings: 4.5 for Heat, 1.0 for z)"
+    )
+    new = {"prior": 4.0, "personal": -0.5, "general": -0.5, "ratings": []}
+    assert explain_slot(slot(relevance=3.5), new, {}) == "relevance 3.50 (4.00 by all, -0.50 by users in general)"
 
 
 def test_explanation_of_a_new_user_adds_nothing():

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.numpy
 
 from schemas.errors import DataError
 from schemas.events import Item
@@ -58,3 +61,71 @@ def test_pca_gives_items_alike_the_same_vector():
 def test_training_needs_two_items_of_which_something_is_known():
     with pytest.raises(DataError, match="got 1 of 2"):
         train_vectors("pca", [Item(item_id="a", year=1990), Item(item_id="b")], seed=7)
+
+
+VECTORS = {"a": [1.0, 0.5], "7": [0.0, 2.0]}
+
+
+def write_npz(path):
+    np.savez(path, item_ids=np.array(list(VECTORS)), vectors=np.array(list(VECTORS.values())))
+
+
+def write_safetensors(path):
+    safetensors.numpy.save_file({name: np.array(x, np.float32) for name, x in VECTORS.items()}, path)
+
+
+def write_torch(path):
+    torch = pytest.importorskip("torch")
+    torch.save({name: torch.tensor(x) for name, x in VECTORS.items()}, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("x.npz", write_npz), ("x.safetensors", write_safetensors), ("x.pt", write_torch), ("x.pth", write_torch)],
+)
+def test_vectors_of_your_own_come_from_any_of_these_files(tmp_path, name, write):
+    write(tmp_path / name)
+    vectors, has_vector = read_vectors(tmp_path / name)([Item(item_id=each) for each in ("7", "b", "a")])
+    assert vectors.tolist() == [[0.0, 2.0], [0.0, 0.0], [1.0, 0.5]]
+    assert has_vector.tolist() == [True, False, True]
+
+
+def test_a_file_of_torch_that_holds_code_is_refused_and_the_code_is_not_run(tmp_path):
+    torch = pytest.importorskip("torch")
+
+    class Trap:
+        def __reduce__(self):
+            return Path.write_text, (tmp_path / "ran", "yes")
+
+    torch.save({"a": Trap()}, tmp_path / "x.pt")
+    with pytest.raises(DataError, match="holds more than tensors"):
+        read_vectors(tmp_path / "x.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_pickled_strings_of_an_npz_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", item_ids=np.array(["a", None], dtype=object), vectors=np.ones((2, 2)))
+    with pytest.raises(DataError, match=r"x\.npz"):
+        read_vectors(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "why"),
+    [
+        ({"vectors": np.ones((2, 2))}, "must have the arrays item_ids and vectors, got vectors"),
+        ({"item_ids": np.array(["a"]), "vectors": np.ones((2, 2))}, r"of shape \[1, D\], got \(2, 2\)"),
+        ({"item_ids": np.array(["a", "a"]), "vectors": np.ones((2, 2))}, "must name each item once"),
+        ({"item_ids": np.array([0.5]), "vectors": np.ones((1, 2))}, "must be strings or integers"),
+        ({"item_ids": np.array(["a"]), "vectors": np.full((1, 2), np.inf)}, "must be finite"),
+    ],
+)
+def test_an_npz_whose_parts_do_not_fit_is_refused(tmp_path, arrays, why):
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(DataError, match=why):
+        read_vectors(tmp_path / "x.npz")
+
+
+def test_tensors_of_unlike_lengths_are_refused(tmp_path):
+    safetensors.numpy.save_file({"a": np.ones(2, np.float32), "b": np.ones(3, np.float32)}, tmp_path / "x.safetensors")
+    with pytest.raises(DataError, match="all of one D"):
+        read_vectors(tmp_path / "x.safetensors")
