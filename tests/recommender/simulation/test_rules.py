@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.simulation_sides.loop import Loop, dot_in_order
-from recommender.policies import POLICIES, PolicySettings, make_policy
+from recommender.policies import POLICIES, POLICY_MODELS, PolicySettings, make_policy
 from recommender.simulation.players import draws_of
 from schemas.codec import RATING_QUANTUM
 from tests.recommender.simulation.worlds import (
@@ -22,6 +22,7 @@ from tests.recommender.simulation.worlds import (
     run,
 )
 
+SIMULATED = [name for name in POLICIES if name not in POLICY_MODELS]
 COMPAT = [name for name in POLICIES if name.endswith("_compat")]
 WORLDS = st.fixed_dictionaries(
     {
@@ -55,7 +56,7 @@ def test_every_compat_policy_equals_the_notebooks_loop_item_for_item(name, seed)
         np.testing.assert_allclose(outcomes.sq_errors[place], [step.sq_error for step in steps], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", SIMULATED)
 @given(world=WORLDS, repeats=st.booleans(), decay=st.sampled_from(["fixed", "sqrt"]))
 @settings(max_examples=60, deadline=None)
 def test_every_policy_chooses_and_scores_as_when_asked_user_by_user(name, world, repeats, decay):
@@ -71,7 +72,7 @@ def test_every_policy_chooses_and_scores_as_when_asked_user_by_user(name, world,
                 assert outcomes.sq_errors[place, step] == off * off
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", SIMULATED)
 def test_a_long_run_of_users_of_many_sizes_equals_the_policies(name):
     people = random_people(3, users=25, items=150, kinds=20, dim=16, most=90)
     repeats = name.endswith("_compat")

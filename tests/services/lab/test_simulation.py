@@ -29,3 +29,8 @@ def test_default_mode_takes_names_as_they_are():
     assert name_policies(["greedy", "greedy_compat"], "default") == ["greedy", "greedy_compat"]
     with pytest.raises(ConfigurationError, match="got 'greedy_kompat'"):
         name_policies(["greedy_kompat"], "compat")
+
+
+def test_a_policy_with_a_model_of_its_own_is_not_simulated():
+    with pytest.raises(ConfigurationError, match=r"policy must be one of random, .*, got 'linear'"):
+        name_policies(["linear"], "default")
