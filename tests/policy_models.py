@@ -24,7 +24,7 @@ def linear_model(item_ids, vectors, noise=0.8):
 
 def sequence_model(item_ids, vectors):
     """A model of two means with ``vectors`` on both sides, which knows all items but the last of several."""
-    known = max(len(item_ids) - 1, 1)
+    known = max(len(item_ids) - 1, min(len(item_ids), 1))
     vectors = vectors[:known]
     return SequenceModel(
         item_ids=tuple(item_ids[:known]),

@@ -22,7 +22,7 @@ from services.cli.sources import BadLines, ColumnsArgument, load_items, load_rat
 from services.lab.datasets import DATASETS, load_dataset
 from services.lab.evaluation import Report, Task
 from services.lab.evaluation_page import make_folder, write_html, write_png
-from services.lab.protocols import POLICIES_OF, PROTOCOLS
+from services.lab.protocols import PROTOCOLS, policies_by_protocol
 from services.lab.vectors import read_vectors, train_vectors
 from services.scorer.routing import make_policy_settings
 from streams.bus.dead_letters import CODE_VERSION
@@ -34,7 +34,7 @@ def evaluate(
     data: str,
     items: str | None = None,
     policy: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
-    protocol: Annotated[list[str], Parameter(consume_multiple=True, negative="")] = ["held_out"],  # noqa: B006
+    protocol: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
     embeddings: str = "autoencoder",
     splits: int = 5,
     out: Path = Path("evaluation"),
@@ -48,8 +48,8 @@ def evaluate(
         data: movielens-100k, synthetic, or a file (csv, tsv, parquet, jsonl) with user_id, item_id, rating and ts_ms.
         items: the items, a file or data set; those of the ratings' data set by default.
         policy: one or several; by default each protocol's own.
-        protocol: held_out: the first 20 recommendations for people of whom nothing is known; next_item: which item a
-            person rates next, in the order of time, beside baselines.
+        protocol: both by default. held_out: the first 20 recommendations for people of whom nothing is known;
+            next_item: which item a person rates next, in the order of time, beside baselines.
         embeddings: autoencoder or pca, trained on the items, or a file of item vectors (parquet, npz, safetensors, pt).
         splits: how many ways to hold half of the users out; the seeds are 0, 1, ...
         out: folder for evaluation.json, evaluation.html and evaluation.png.
@@ -57,7 +57,7 @@ def evaluate(
         as_json: print the figures as one JSON object on the last line.
         settings: from flags, environment and files.
     """
-    if unknown := [name for name in protocol if name not in PROTOCOLS]:
+    if unknown := [name for name in protocol or () if name not in PROTOCOLS]:
         raise ConfigurationError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {', '.join(unknown)}")
     if splits < 1:
         raise ConfigurationError(f"splits must be at least 1, got {splits}")
@@ -65,12 +65,12 @@ def evaluate(
     task = _make_task(data, items, embeddings, splits, columns, settings)
     reports: dict[str, Report] = {}
     with progress_bar() as progress:
-        for name in protocol:
+        for name, policies in policies_by_protocol(protocol, policy).items():
             bar = progress.add_task(name, total=None)
-            named = replace(task, policies=policy or POLICIES_OF[name])
+            named = replace(task, policies=policies)
             reports[name] = PROTOCOLS[name](_shown_on(named, progress, bar))
-    title = f"{Path(data).name}, {', '.join(protocol)}"
-    figures = _join(reports, task, protocol)
+    title = f"{Path(data).name}, {', '.join(reports)}"
+    figures = _join(reports, task)
     text = json.dumps(figures, allow_nan=False)
     (out / "evaluation.json").write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n")
     write_html(list(reports.values()), title, out / "evaluation.html")
@@ -78,6 +78,8 @@ def evaluate(
     _show(reports)
     for name, fault in figures.get("collapsed", {}).items():
         note(f"{name} has collapsed: {fault}")
+    for name, why in figures.get("left_out", {}).items():
+        note(f"the baseline {name} is left out: {why}")
     say(f"evaluation.json, evaluation.html and evaluation.png in {out}")
     if as_json:
         say(text)
@@ -139,7 +141,7 @@ def _shown_on(task: Task, progress: Progress, bar: TaskID) -> Task:
     return replace(task, on_progress=show)
 
 
-def _join(reports: dict[str, Report], task: Task, protocols: list[str]) -> dict[str, Any]:
+def _join(reports: dict[str, Report], task: Task) -> dict[str, Any]:
     """Return one object with the figures of every protocol; keys that two share are joined by policy."""
     joined: dict[str, Any] = {"gap_closed": {}, "ranking": {}, "baselines": {}}
     for report in reports.values():
@@ -147,7 +149,7 @@ def _join(reports: dict[str, Report], task: Task, protocols: list[str]) -> dict[
             joined[key] = {**joined[key], **value} if isinstance(joined.get(key), dict) else value
     joined |= {
         "data": task.name,
-        "protocols": protocols,
+        "protocols": list(reports),
         "versions": {"streamrec": CODE_VERSION, "numpy": np.__version__, "pandas": pd.__version__},
         "cores": os.cpu_count(),
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from itertools import product
 from typing import Any, Literal, TypeVar, cast
 
@@ -106,10 +107,17 @@ class Baseline:
     Attributes:
         make: from the events before the cut and parameters.
         tried: the values of each parameter.
+        needs: the package that it comes from, where that is not one of ours.
     """
 
     make: Callable[..., Ranker]
     tried: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    needs: str | None = None
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether what it needs is there."""
+        return self.needs is None or find_spec(self.needs) is not None
 
     def grid(self) -> list[dict[str, Any]]:
         """Return every combination of parameters."""
@@ -132,9 +140,9 @@ BASELINES: Mapping[str, Baseline] = {
         _ease, {"ridge": (400.0, 800.0, 1600.0), "half_life": (4.0, 8.0), "blend": (0.003, 0.01, 0.03)}
     ),
     "markov": Baseline(_markov, {"decay": (0.5, 0.8, 0.9), "smoothing": (5.0, 20.0), "half_life": (2.0, 4.0, 8.0)}),
-    "als": Baseline(_als, {"factors": (64, 128), "ridge": (1.0, 10.0, 30.0), "confidence": (1.0, 5.0)}),
-    "linucb": Baseline(_linucb, _BANDITS),
-    "lints": Baseline(_lints, _BANDITS),
+    "als": Baseline(_als, {"factors": (64, 128), "ridge": (1.0, 10.0, 30.0), "confidence": (1.0, 5.0)}, "implicit"),
+    "linucb": Baseline(_linucb, _BANDITS, "mabwiser"),
+    "lints": Baseline(_lints, _BANDITS, "mabwiser"),
 }
 """Name to baseline."""
 

@@ -55,16 +55,23 @@ def fit_als(log: RatingLog, *, factors: int, ridge: float, confidence: float, it
     try:
         from implicit.als import AlternatingLeastSquares  # noqa: PLC0415 - wanted for this baseline only
         from scipy.sparse import csr_matrix  # noqa: PLC0415
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise _missing(error) from error
     rated = csr_matrix(
         (np.ones(len(log), dtype=np.float32), (log.users, log.rows)), shape=(len(log.user_ids), log.size)
     )
     rated.data[:] = 1.0
-    model = AlternatingLeastSquares(
-        factors=factors, regularization=ridge, alpha=confidence, iterations=iterations, num_threads=1, random_state=7
-    )
-    model.fit(rated, show_progress=False)
+    with threadpool_limits(1, "blas"):  # its own threads and those of BLAS would wait for each other
+        model = AlternatingLeastSquares(
+            factors=factors,
+            regularization=ridge,
+            alpha=confidence,
+            iterations=iterations,
+            num_threads=1,
+            random_state=7,
+        )
+        model.fit(rated, show_progress=False)
     return FoldedIn(model, log.size)
 
 
@@ -162,6 +169,4 @@ def _rated(pasts: Sequence[Past], size: int) -> Any:
 
 
 def _missing(error: ModuleNotFoundError) -> ConfigurationError:
-    return ConfigurationError(
-        f"this baseline needs {error.name}: install streamrec[dev], or leave it out by --baselines"
-    )
+    return ConfigurationError(f"this baseline needs {error.name}: install streamrec[dev]")

@@ -28,7 +28,7 @@ from recommender.profile import Profile, build_profile
 from recommender.rows import AllBut
 from recommender.statistics import StatisticsView, apply_deltas
 from schemas.codec import RATING_QUANTUM
-from schemas.errors import DataError
+from schemas.errors import ConfigurationError, DataError
 from services.lab.contestants import ITEM_MEAN, RANDOM, make_contestant
 from services.lab.evaluation import Report, Task
 from services.lab.held_out_figures import BEST, CEILING, Split, report_splits
@@ -69,10 +69,12 @@ def evaluate_held_out(task: Task) -> Report:
 
     Raises:
         DataError: no held-out user has enough ratings.
-        ConfigurationError: a policy is unknown.
+        ConfigurationError: a policy is unknown, or needs a model that is not trained here.
     """
     names = list(dict.fromkeys([ITEM_MEAN, *(name for name in task.policies if name != RANDOM)]))
     policies = {name: make_contestant(name, task.settings) for name in names}
+    if other := [policy.name for policy in policies.values() if policy.model not in (None, LINEAR)]:
+        raise ConfigurationError(f"held_out trains no model of {', '.join(other)}: measure it by next_item")
     needs_model = any(policy.model == LINEAR for policy in policies.values())
     splits, diversity = [], {}
     total = len(task.splits) * len(policies)

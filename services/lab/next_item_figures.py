@@ -24,7 +24,8 @@ def evaluate_next_item(task: Task) -> evaluation.Report:
         ConfigurationError: a policy does not rank or is unknown, or what a baseline needs is not installed.
     """
     log, items = gather_log(rating_events(task.ratings), task.items)
-    done, total = 0, len(task.policies) + 2 * len(BASELINES)
+    baselines = [name for name, baseline in BASELINES.items() if baseline.is_installed]
+    done, total = 0, len(task.policies) + 2 * len(baselines)
 
     def on_ranker(name: str) -> None:
         nonlocal done
@@ -37,10 +38,13 @@ def evaluate_next_item(task: Task) -> evaluation.Report:
     trainings = Trainings(task.factors, SequenceSettings(), on_epoch)
     makers = policy_rankers(task.policies, items, task.vectors_of, task.settings, trainings)
     try:
-        ranked = rank(log, items, makers, list(BASELINES), on_ranker)
+        ranked = rank(log, items, makers, baselines, on_ranker)
     except ValueError as error:
         raise ConfigurationError(f"the log cannot be cut: {error}") from error
     figures = summarise(ranked)
+    figures["left_out"] = {
+        name: f"{baseline.needs} is not installed" for name, baseline in BASELINES.items() if not baseline.is_installed
+    }
     faults = {name: task.limits.fault_of(ranked.reports[name].diversity) for name in ranked.policies}
     figures["collapsed"] = {name: fault for name, fault in faults.items() if fault is not None}
     return evaluation.Report(figures, tables=[_table(ranked)], bars=_bars(ranked))

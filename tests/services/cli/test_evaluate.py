@@ -18,7 +18,9 @@ def files(tmp_path):
 
 
 def test_figures_come_as_json_with_a_page_and_a_picture(run, files, tmp_path):
-    outcome = run("evaluate", *files, "--policy", "greedy", "linear", "--out", "report", "--json")
+    outcome = run(
+        "evaluate", *files, "--protocol", "held_out", "--policy", "greedy", "linear", "--out", "report", "--json"
+    )
     assert outcome.code == 0, outcome.err
     figures = json.loads(outcome.out.strip().splitlines()[-1])
     assert set(figures["gap_closed"]) == {"random", "item_mean", "greedy", "linear"}
@@ -33,7 +35,7 @@ def test_figures_come_as_json_with_a_page_and_a_picture(run, files, tmp_path):
 
 
 def test_the_table_is_for_people(run, files):
-    outcome = run("evaluate", *files, "--policy", "linear", "--out", "report")
+    outcome = run("evaluate", *files, "--protocol", "held_out", "--policy", "linear", "--out", "report")
     assert outcome.code == 0, outcome.err
     assert "share of the way from random to the best possible" in outcome.out
     assert "ceiling" in outcome.out
@@ -42,6 +44,8 @@ def test_the_table_is_for_people(run, files):
 def test_an_unknown_protocol_or_policy_is_refused_with_the_known_ones(run, files):
     outcome = run("evaluate", *files, "--protocol", "best")
     assert (outcome.code, "protocol must be one of held_out" in outcome.err) == (2, True)
+    outcome = run("evaluate", *files, "--protocol", "held_out", "--policy", "sequence")
+    assert (outcome.code, "held_out trains no model of sequence" in outcome.err) == (2, True)
     outcome = run("evaluate", *files, "--policy", "best")
     assert (outcome.code, "linear_thompson" in outcome.err) == (2, True)
 

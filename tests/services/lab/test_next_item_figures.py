@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,3 +78,11 @@ def test_a_log_that_cannot_be_cut_is_refused():
     task = task_of("greedy")
     with pytest.raises(ConfigurationError, match="the log cannot be cut"):
         evaluate_next_item(task_of("greedy", ratings=task.ratings[:1]))
+
+
+def test_a_baseline_whose_package_is_missing_is_left_out_and_named(monkeypatch):
+    known = {"popular": BASELINES["popular"], "als": replace(BASELINES["als"], needs="no_such_package")}
+    monkeypatch.setattr(next_item_figures, "BASELINES", known)
+    figures = evaluate_next_item(task_of("greedy")).figures
+    assert list(figures["baselines"]) == ["popular"]
+    assert figures["left_out"] == {"als": "no_such_package is not installed"}
