@@ -10,6 +10,7 @@ from services.lab.plots import Panel, colours, missing_package, traces_of
 
 _COLUMNS = 2
 _PLOT_HEIGHT, _ROW_HEIGHT, _TABLE_FRAME, _GAP = 420, 24, 90, 90
+_LONGEST_LINE = 24
 
 
 def write_html(reports: Sequence[Report], title: str, path: Path) -> None:
@@ -111,11 +112,17 @@ def _bars(go: Any, bars: Bars) -> list[Any]:
 
 
 def _table(go: Any, table: SheetTable) -> Any:
-    columns = [[row[place] for row in table.rows] for place in range(len(table.header))]
+    columns = [[_unbroken(row[place]) for row in table.rows] for place in range(len(table.header))]
     return go.Table(
+        columnwidth=[1.6, *[1.0] * (len(table.header) - 1)],
         header={"values": [f"<b>{name}</b>" for name in table.header], "align": "left"},
-        cells={"values": columns, "align": "left", "height": _ROW_HEIGHT},
+        cells={"values": columns, "align": "left", "height": _ROW_HEIGHT, "font": {"size": 11}},
     )
+
+
+def _unbroken(cell: str) -> str:
+    """Return a short cell in one line: rows are made for that, and what does not fit is cut off."""
+    return cell.replace(" ", "\N{NO-BREAK SPACE}") if len(cell) <= _LONGEST_LINE else cell
 
 
 def _draw_panel(axes: Any, panel: Panel) -> None:
