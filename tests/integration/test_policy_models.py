@@ -3,10 +3,14 @@
 import pytest
 
 from recommender.factors.training import FactorSettings
+from recommender.sequence.training import SequenceSettings
 from services.admin.releases import publish_release
 from services.lab.datasets import rating_events
+from services.lab.next_item import gather_log
 from services.lab.synthetic import Sizes
 from services.trainer.factors import train_linear
+from services.trainer.sequence import train_on
+from streams.models.releases import save_release
 from tests.integration.any_client import Client
 from tests.integration.replaying import Log, asking
 from tests.integration.system import end
@@ -27,8 +31,8 @@ def log(broker):
 
 @pytest.fixture(scope="module")
 def routed(make_system, log):
-    """A system that deals users to both policies; no model is released yet."""
-    system = make_system(policy="linear=0.5,epsilon_greedy=0.5")
+    """A system that deals users to three policies; no model is released yet."""
+    system = make_system(policy="linear=0.3,sequence=0.4,epsilon_greedy=0.3")
     system.publish(log.items)
     system.start("worker", "scorer")
     with log.publishing(system.settings, 0, None):
@@ -46,12 +50,17 @@ def client(routed, broker):
 
 @pytest.fixture(scope="module")
 def releases(routed, log):
+    """Two releases of each model, by name and seed."""
     events = list(rating_events(log.stretches[0]))
+    ordered, items = gather_log(events, log.items)
     made = {}
     for seed in (1, 2):
-        settings = FactorSettings(dim=8, parts=2, rounds=2, seed=seed)
         directory, version = routed.settings.model_dir, str(seed)
-        made[seed] = train_linear(log.items, events, settings, model_dir=directory, version=version).release
+        factors = FactorSettings(dim=8, parts=2, rounds=2, seed=seed)
+        made["linear", seed] = train_linear(log.items, events, factors, model_dir=directory, version=version).release
+        short = SequenceSettings(dim=8, epochs=1, seed=seed, threads=1)
+        model = train_on(ordered, items, short).model
+        made["sequence", seed] = save_release(model, directory, "sequence", version, kind="policy")
     return made
 
 
@@ -60,34 +69,38 @@ def release(system, released):
     publish_release(system.settings, released)
 
     def is_live():
-        said = [event for event in system.children["scorer"].events() if event.get("event") == "release.live"]
-        return said and said[-1]["release"] == released.label
+        events = system.children["scorer"].events()
+        said = [event["release"] for event in events if event.get("event") == "release.live" and event["release"]]
+        return [label for label in said if label.startswith(f"{released.name}@")][-1:] == [released.label]
 
     wait_until(is_live, 20, f"{released.label} is live")
 
 
 def test_until_a_model_is_released_its_users_hear_so_and_others_are_served(routed, client):
-    assert client.ask("u1", policy="linear")["error"]["code"] == "model_unavailable"
+    for name in ("linear", "sequence"):
+        assert client.ask("u1", policy=name)["error"]["code"] == "model_unavailable"
     assert client.ask("u1", policy="epsilon_greedy")["error"] is None
 
 
 def test_releases_swap_under_load_with_every_request_answered(routed, client, releases):
-    release(routed, releases[1])
+    for name in ("linear", "sequence"):
+        release(routed, releases[name, 1])
     with asking(routed.settings, REQUESTS_PER_S, iter(USERS * 1000).__next__) as stream:
-        for seed in (2, 1, 2):
-            release(routed, releases[seed])
-            named = wait_until(lambda: client.ask("u1", policy="linear"), 10)
-            assert named["model"] == f"linear@{seed}"
+        for name, seed in (("linear", 2), ("sequence", 2), ("linear", 1), ("sequence", 1), ("linear", 2)):
+            release(routed, releases[name, seed])
+            assert client.ask("u1", policy=name)["model"] == f"{name}@{seed}"
         tally = stream.finish(ANSWER_S)
     assert tally.sent > 0
     assert (tally.answered, tally.errors) == (tally.sent, {})
     dealt = {client.ask(user_id)["policy"] for user_id in USERS}
-    assert dealt == {"linear", "epsilon_greedy"}
+    assert dealt == {"linear", "sequence", "epsilon_greedy"}
 
 
 def test_routing_changes_under_load_with_every_request_answered(routed, client, releases):
-    release(routed, releases[1])
-    only = {name: routed.settings.model_copy(update={"policy": name}) for name in ("epsilon_greedy", "linear")}
+    for name in ("linear", "sequence"):
+        release(routed, releases[name, 1])
+    dealt = ("epsilon_greedy", "linear", "sequence")
+    only = {name: routed.settings.model_copy(update={"policy": name}) for name in dealt}
     with asking(routed.settings, REQUESTS_PER_S, iter(USERS * 1000).__next__) as stream:
         before = "scorer"
         for name, settings in only.items():
