@@ -118,7 +118,7 @@ class BanditPolicy:
         if self.exploration.kind == "always":
             choices = choose_uniformly(len(request.rows), request.k, draws)
             rows = request.rows[choices.positions]
-            return _build_slate(rows, self.score(rows, profile, catalogue, statistics), choices, epsilon)
+            return build_slate(rows, self.score(rows, profile, catalogue, statistics), choices, epsilon)
         if found is not None and not len(found.seen):
             return _slate_of_unseen(request, found, epsilon, draws)
         rows = self._rows_that_matter(asked, found, catalogue, statistics)
@@ -133,8 +133,8 @@ class BanditPolicy:
                 best = choices.positions
             elif choices.explored.any():
                 rows = request.rows[choices.positions]
-                return _build_slate(rows, self.score(rows, profile, catalogue, statistics), choices, epsilon)
-        return _build_slate(rows[best], scores.at(best), choices, epsilon)
+                return build_slate(rows, self.score(rows, profile, catalogue, statistics), choices, epsilon)
+        return build_slate(rows[best], scores.at(best), choices, epsilon)
 
     def _rows_that_matter(
         self, asked: Asked, found: Found | None, catalogue: Catalogue, statistics: StatisticsView
@@ -163,7 +163,7 @@ def _slate_of_unseen(request: SlateRequest, found: Found, epsilon: float | None,
         if choices.explored.any():
             rows = request.rows[choices.positions]
             relevance = found.order.relevance(rows, found.user)
-    return _build_slate(rows, scores_of_unseen(relevance), choices, epsilon)
+    return build_slate(rows, scores_of_unseen(relevance), choices, epsilon)
 
 
 def _shuffle(rows: Integers, shuffled: Flags, catalogue: Catalogue, draws: Draws) -> Hashes:
@@ -173,7 +173,13 @@ def _shuffle(rows: Integers, shuffled: Flags, catalogue: Catalogue, draws: Draws
     return order
 
 
-def _build_slate(rows: Integers, scores: Scores, choices: Choices, epsilon: float | None) -> Slate:
+def build_slate(
+    rows: Integers,
+    scores: Scores,
+    choices: Choices,
+    epsilon: float | None,
+    kind: Literal["exact", "counted"] = "exact",
+) -> Slate:
     """Return the slate of ``rows``, whose scores and choices are in this order."""
     return Slate(
         rows=rows,
@@ -182,6 +188,6 @@ def _build_slate(rows: Integers, scores: Scores, choices: Choices, epsilon: floa
         explored=choices.explored,
         parts=scores.parts(),
         slate_propensity=math.prod(choices.propensities.tolist()),
-        propensity_kind="exact",
+        propensity_kind=kind,
         epsilon=epsilon,
     )

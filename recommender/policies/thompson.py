@@ -1,15 +1,14 @@
 """Thompson sampling for the policy ``linear``: each slot acts on one of many draws from the posterior."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from recommender.arrays import Floats, Integers
+from recommender.arrays import Floats
 from recommender.catalogue import Catalogue
 from recommender.draws import Draws
-from recommender.policies.bandit import BanditPolicy
-from recommender.policies.choices import Choices, choose_by_beliefs
+from recommender.policies.bandit import BanditPolicy, build_slate
+from recommender.policies.choices import choose_by_beliefs
 from recommender.policies.default import default_novelty
 from recommender.policies.linear import posterior_of, products_with
 from recommender.policies.protocol import Asked, Slate
@@ -42,26 +41,8 @@ class ThompsonPolicy(BanditPolicy):
         means = statistics.means(self.settings.k0, self.settings.prior)[rows, np.newaxis]
         values = (means + products_with(rows, thetas, catalogue)) * novelty
         choices = choose_by_beliefs(values, request.k, epsilon, draws, n=len(request.rows), kept=places)
-        return self._fill(request.rows[choices.positions], choices, epsilon, (profile, catalogue, statistics))
-
-    def _fill(
-        self,
-        rows: Integers,
-        choices: Choices,
-        epsilon: float,
-        state: tuple[Profile, Catalogue, StatisticsView],
-    ) -> Slate:
-        scores = self.score(rows, *state)
-        return Slate(
-            rows=rows,
-            scores=scores.score,
-            propensities=choices.propensities,
-            explored=choices.explored,
-            parts=scores.parts(),
-            slate_propensity=math.prod(choices.propensities.tolist()),
-            propensity_kind="counted",
-            epsilon=epsilon,
-        )
+        rows = request.rows[choices.positions]
+        return build_slate(rows, self.score(rows, profile, catalogue, statistics), choices, epsilon, "counted")
 
 
 def draw_thetas(

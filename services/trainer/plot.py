@@ -25,9 +25,7 @@ def plot_losses(trained: TrainedEncoder, path: Path, *, title: str) -> None:
         path: the file; directories are made.
         title: what the run was of.
     """
-    figure = Figure(figsize=(8.0, 4.5), dpi=144, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    axes = _make_axes()
     train = [loss.train for loss in trained.losses]
     validation = [loss.validation for loss in trained.losses]
     steps = [loss.step for loss in trained.losses]
@@ -37,16 +35,9 @@ def plot_losses(trained: TrainedEncoder, path: Path, *, title: str) -> None:
     _draw(axes, steps, train, _TRAIN_COLOUR, f"training: {train[-1]:.5f} at the end")
     if min(*train, *validation, trained.baseline) > 0.0:
         _scale_by_ratio(axes)
-    axes.set_title(title, loc="left", fontsize=12)
-    axes.set_xlabel(_STEP_NAMES[trained.kind])
-    axes.set_ylabel("mean squared error of reconstruction")
     axes.set_xlim(steps[0] - 0.5, steps[-1] + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(visible=True, which="major", axis="y", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(framealpha=1.0, edgecolor="none")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png")
+    _save(axes, path, title, _STEP_NAMES[trained.kind], "mean squared error of reconstruction")
 
 
 def plot_sequence(trained: TrainedSequence, path: Path, *, title: str) -> None:
@@ -57,9 +48,7 @@ def plot_sequence(trained: TrainedSequence, path: Path, *, title: str) -> None:
         path: the file; directories are made.
         title: what the run was of.
     """
-    figure = Figure(figsize=(8.0, 4.5), dpi=144, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    axes = _make_axes()
     epochs = [loss.epoch for loss in trained.losses]
     validation = [loss.validation for loss in trained.losses]
     train = [loss.train for loss in trained.losses]
@@ -70,15 +59,8 @@ def plot_sequence(trained: TrainedSequence, path: Path, *, title: str) -> None:
         _draw(axes, epochs, validation, _VALIDATION_COLOUR, f"validation: {validation[best - 1]:.3f} at epoch {best}")
         axes.axvline(best, color=_VALIDATION_COLOUR, linestyle=":", linewidth=1.2)
     _draw(axes, epochs, train, _TRAIN_COLOUR, f"training, with dropout: {train[-1]:.3f} at the end")
-    axes.set_title(title, loc="left", fontsize=12)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("-log P(next item), nats")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(visible=True, which="major", axis="y", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(framealpha=1.0, edgecolor="none")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png")
+    _save(axes, path, title, "epoch", "-log P(next item), nats")
 
 
 def plot_rounds(rounds: Sequence[Round], path: Path, *, title: str) -> None:
@@ -89,21 +71,31 @@ def plot_rounds(rounds: Sequence[Round], path: Path, *, title: str) -> None:
         path: the file; directories are made.
         title: what the run was of.
     """
-    figure = Figure(figsize=(8.0, 4.5), dpi=144, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    axes = _make_axes()
     for part in sorted({each.part for each in rounds}):
         own = [each for each in rounds if each.part == part]
         label = f"part {part}: {own[-1].noise:.4f} at the end"
         axes.plot([each.number for each in own], [each.noise for each in own], label=label, linewidth=1.4)
+    axes.legend(framealpha=1.0, edgecolor="none", fontsize=8, ncols=2)
+    _save(axes, path, title, "round", "variance not explained")
+
+
+def _make_axes() -> Axes:
+    figure = Figure(figsize=(8.0, 4.5), dpi=144, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure.add_subplot()
+
+
+def _save(axes: Axes, path: Path, title: str, x_label: str, y_label: str) -> None:
     axes.set_title(title, loc="left", fontsize=12)
-    axes.set_xlabel("round")
-    axes.set_ylabel("variance not explained")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=True, which="major", axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(framealpha=1.0, edgecolor="none", fontsize=8, ncols=2)
     path.parent.mkdir(parents=True, exist_ok=True)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     figure.savefig(path, format="png")
 
 
