@@ -11,8 +11,9 @@ for over and over on an idle bus.
 Saturation comes first: answers a second while twice of what can be answered is on offer. Loads are shares of each
 side's own. What is expired when it is read must cost little: that rate is measured too.
 
-`streamrec scorer` stands beside a scorer that does one request at a time by the same policy code; both are there all
-the time, and take turns.
+`streamrec scorer` stands beside a scorer that does one request at a time by the same policy code, and beside what the
+bus alone takes at our loads, every request answered at once and with no state; all are there all the time, and take
+turns.
 """
 
 import argparse
@@ -52,11 +53,11 @@ SCORER_CLIENTS = ("kafka-python", "confluent")
 SIZES = {"1k": 1_000, "100k": 100_000, "1M": 1_000_000}
 LEVELS = (0.1, 0.25, 0.5, 0.8)
 SHARES = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
-OURS, PLAIN = "ours", "plain"
+OURS, PLAIN, BUS = "ours", "plain", "bus alone"
 SECONDS, QUICK_SECONDS = 10.0, 4.0
 OFFERED_S = 4.0
 WARM_S = 1.0
-FIRST_BURST = 100
+FIRST_BURST = 1_000
 CLEARLY_MORE = 1.25
 EXPIRED = 10_000
 TICK_S = 0.001
@@ -75,7 +76,7 @@ class Asked:
         repeats: answers that had come before.
         errors: answers without items, by code.
         cores: cores used by each process and by all others, from the first request sent to the last answer.
-        batch: requests of a micro-batch, the mean; 1 for the plain scorer.
+        batch: requests of a micro-batch, the mean; 0 where there are none.
     """
 
     due: np.ndarray
@@ -209,7 +210,7 @@ class Side:
 
     def _batches(self) -> tuple[float, float]:
         """Return how many batches and requests the scorer has answered."""
-        if self.name == PLAIN:
+        if self.name != OURS:
             return 0.0, 0.0
         self._batches_asked += 1
         os.kill(self._child.pid, ASK)
@@ -244,7 +245,7 @@ def argv(module: str, arguments: Sequence[str] = ()) -> list[str]:
 
 @contextmanager
 def sides(servers: Servers, size: str, client: str) -> Iterator[list[Side]]:
-    """Make a catalogue of a size and run both scorers beside it, ours on a Kafka client.
+    """Make a catalogue of a size and run the sides beside it, our scorer on a Kafka client.
 
     Raises:
         StreamrecError: that cannot be done here.
@@ -253,19 +254,25 @@ def sides(servers: Servers, size: str, client: str) -> Iterator[list[Side]]:
     began = time.monotonic()
     make_world(ours, SIZES[size])
     _say(f"{size} items after {time.monotonic() - began:.0f} s")
-    plain = ours.model_copy(update={"topic_requests": "", "topic_recommendations": ""}).model_copy(
-        update={f"topic_{role}": f"n{size}.plain.{role}" for role in ("requests", "recommendations")}
-    )
-    with open_admin(plain) as admin:
-        create_topics(admin, plain)
+    plain, bus = (_with_topics(ours, f"n{size}.{name}.") for name in ("plain", "bus"))
     with (
         servers.child(f"ours-{size}", argv("latency_sides.watched_scorer"), ours) as scorer,
         servers.child(f"plain-{size}", argv("latency_sides.plain_scorer"), plain, grace_s=0.0) as other,
+        servers.child(f"bus-{size}", argv("latency_sides.echo"), bus, grace_s=0.0) as echo,
     ):
         scorer.wait_for_event("scorer.ready", RUN_TIMEOUT_S)
-        other.wait_for_event("side.ready", RUN_TIMEOUT_S)
-        _say(f"both scorers are ready after {time.monotonic() - began:.0f} s")
-        yield [Side(servers, OURS, scorer, ours), Side(servers, PLAIN, other, plain)]
+        for child in (other, echo):
+            child.wait_for_event("side.ready", RUN_TIMEOUT_S)
+        _say(f"all sides are ready after {time.monotonic() - began:.0f} s")
+        yield [Side(servers, OURS, scorer, ours), Side(servers, PLAIN, other, plain), Side(servers, BUS, echo, bus)]
+
+
+def _with_topics(settings: Settings, prefix: str) -> Settings:
+    """Return the settings with topics of requests and answers of their own, which are made."""
+    own = settings.model_copy(update={f"topic_{role}": f"{prefix}{role}" for role in ("requests", "recommendations")})
+    with open_admin(own) as admin:
+        create_topics(admin, own)
+    return own
 
 
 def main() -> None:
@@ -292,8 +299,8 @@ def main() -> None:
         ):
             for size in wanted:
                 try:
-                    with sides(servers, size, arguments.client) as both:
-                        found, others = _measure(both, arguments)
+                    with sides(servers, size, arguments.client) as all_sides:
+                        found, others = _measure(all_sides, arguments)
                 except StreamrecError as error:
                     left_out.append(f"{size} items on {broker}: {error}")
                     _say(left_out[-1])
@@ -311,18 +318,22 @@ Found = tuple[str, float, float, list[Asked]]
 """Name of the side, its saturation, the share of it that was offered, and the runs."""
 
 
-def _measure(both: Sequence[Side], arguments: argparse.Namespace) -> tuple[list[Found], dict[str, float]]:
+def _measure(all_sides: Sequence[Side], arguments: argparse.Namespace) -> tuple[list[Found], dict[str, float]]:
     """Return what was found, and how fast what is expired is refused and a new item answered."""
     seconds = QUICK_SECONDS if arguments.quick else SECONDS
     repeats = arguments.repeats or (2 if arguments.quick else REPEATS)
-    saturation = {side.name: side.saturate(OFFERED_S / 2 if arguments.quick else OFFERED_S, 3) for side in both}
-    expired = both[0].ask(ALL_AT_ONCE, EXPIRED, deadline_ms=1)
+    ours, plain, _ = all_sides
+    saturation = {
+        side.name: side.saturate(OFFERED_S / 2 if arguments.quick else OFFERED_S, 3) for side in (ours, plain)
+    }
+    saturation[BUS] = saturation[OURS]
+    expired = ours.ask(ALL_AT_ONCE, EXPIRED, deadline_ms=1)
     assert sum(expired.errors.values()) == len(expired.due)
     _say(f"what is expired is answered at {expired.burst_rate:,.0f}/s")
     runs: dict[tuple[str, float], list[Asked]] = {}
     for _ in range(repeats):
         for level in LEVELS:
-            for side in both:
+            for side in all_sides:
                 rate = level * saturation[side.name]
                 run = side.ask(rate, int(rate * (WARM_S + seconds)) + 1)
                 runs.setdefault((side.name, level), []).append(run)
@@ -331,7 +342,7 @@ def _measure(both: Sequence[Side], arguments: argparse.Namespace) -> tuple[list[
                 if run.unanswered or run.errors:
                     _say(f"unanswered: {run.unanswered[:10]}; errors: {dict(run.errors)}")
     found = [(name, saturation[name], level, own) for (name, level), own in runs.items()]
-    changes = [both[0].until_answered_s(f"new{number}") for number in range(repeats)]
+    changes = [ours.until_answered_s(f"new{number}") for number in range(repeats)]
     _say(f"a new item is answered after {', '.join(f'{seconds:.2f}' for seconds in changes)} s")
     return found, {
         "expired_vs_saturation": expired.burst_rate / saturation[OURS],
@@ -371,6 +382,7 @@ def _ratios(size: str, found: Sequence[Found]) -> dict[str, float]:
     return {
         f"p99_ms_at_half_{size}": half[OURS],
         f"plain_p99_ms_at_half_{size}": half[PLAIN],
+        f"bus_p99_ms_at_half_{size}": half[BUS],
         f"saturation_per_s_{size}": saturation[OURS],
         f"plain_saturation_per_s_{size}": saturation[PLAIN],
         f"saturation_vs_plain_{size}": saturation[OURS] / saturation[PLAIN],
