@@ -1,0 +1,1 @@
+"""Actor-critic ranking: what is learned from frames of ratings, and how."""
