@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from recommender.catalogue import CatalogueEntry, LabelledModel, VectorsOf, build_catalogue
-from recommender.factors.training import FactorSettings, Ratings, train_factors
+from recommender.factors.embedding import newest_ratings
+from recommender.factors.training import FactorSettings, train_factors
 from recommender.policies import PolicyModel, PolicySettings
 from recommender.policies.linear import LINEAR
 from recommender.ranking.log import RatingLog
@@ -14,7 +13,6 @@ from recommender.ranking.next_item import Ranker
 from recommender.ranking.policies import PolicyRanker, ScoringPolicy
 from recommender.sequence.model import SEQUENCE
 from recommender.sequence.training import OnEpoch, SequenceSettings
-from schemas.codec import RATING_QUANTUM
 from schemas.errors import ConfigurationError
 from schemas.events import Item
 from services.lab.contestants import RANDOM, make_contestant
@@ -59,7 +57,7 @@ def policy_rankers(
         ConfigurationError: a name is unknown, or its policy does not rank by scores.
     """
     trainers: Mapping[str, Callable[[RatingLog], PolicyModel]] = {
-        LINEAR: lambda past: _train_linear(past, items, trainings.factors),
+        LINEAR: lambda past: train_factors(items, newest_ratings(past), trainings.factors),
         SEQUENCE: lambda past: _train_sequence(past, items, trainings.sequence, trainings.on_epoch),
     }
 
@@ -88,12 +86,3 @@ def _train_sequence(
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"training sequence needs {error.name}: install streamrec[trainer]") from error
     return train_sequence(past, [item.item_id for item in items], settings, on_epoch).model
-
-
-def _train_linear(past: RatingLog, items: Sequence[Item], settings: FactorSettings) -> PolicyModel:
-    """Return factors of the newest rating of each user and item."""
-    pairs = past.users * past.size + past.rows
-    newest = len(past) - 1 - np.unique(pairs[::-1], return_index=True)[1]
-    _, users = np.unique(past.users[newest], return_inverse=True)
-    values = past.ratings[newest] / RATING_QUANTUM
-    return train_factors(items, Ratings(users, past.rows[newest], values), settings)
