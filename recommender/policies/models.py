@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from recommender.catalogue import Aligned, AlignedModel, Catalogue
 from recommender.factors.model import FactorModel
+from recommender.rl.model import ACTORS, ActorModel
 from recommender.sequence.model import SEQUENCE, SequenceModel
 from recommender.tensors import Metadata, Tensors
 from schemas.errors import ModelError, ModelUnavailable
@@ -45,7 +46,11 @@ class PolicyModel(Protocol):
 
 ReadModel = Callable[[Tensors, Metadata], PolicyModel]
 
-POLICY_MODELS: Mapping[str, ReadModel] = {"linear": FactorModel.from_tensors, SEQUENCE: SequenceModel.from_tensors}
+POLICY_MODELS: Mapping[str, ReadModel] = {
+    "linear": FactorModel.from_tensors,
+    SEQUENCE: SequenceModel.from_tensors,
+    **dict.fromkeys(ACTORS, ActorModel.from_tensors),
+}
 """Name of the policy to what reads its model, and raises :class:`~schemas.errors.ModelError` where it is none."""
 
 

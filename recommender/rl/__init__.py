@@ -1,1 +1,1 @@
-"""Actor-critic ranking: what is learned from frames of ratings, and how."""
+"""Actor-critic policies: what is released of them, how they see a user, rank by distance, and learn."""

@@ -15,6 +15,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from recommender.rl.actions import items_near, measure_actions
 from recommender.rl.batches import Batch
 from recommender.rl.losses import (
     anchored_policy_loss,
@@ -76,7 +77,8 @@ class Ddpg:
         loss.backward()  # type: ignore[no-untyped-call]
         clip_gradients(self.actor.parameters(), s.gradient_bound)
         self.actor_optimiser.step()
-        return {"loss/policy": loss.item(), "loss/clone": cloning.item(), "value/policy": q.mean().item()}
+        scalars = {"loss/policy": loss.item(), "loss/clone": cloning.item(), "value/policy": q.mean().item()}
+        return scalars | measure_actions(action, batch.action, self.vectors)
 
     @property
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
@@ -89,8 +91,3 @@ class Ddpg:
             "actor_optimiser": self.actor_optimiser,
             "critic_optimiser": self.critic_optimiser,
         }
-
-
-def items_near(action: Tensor, vectors: Tensor, temperature: float) -> Tensor:
-    """Return what a proto-action stands for: sum_i softmax(a . x_i / T) x_i, shape [B, D]."""
-    return torch.softmax(action @ vectors.T / temperature, dim=1) @ vectors

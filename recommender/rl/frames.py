@@ -15,10 +15,8 @@ import numpy as np
 
 from recommender.arrays import Flags, Floats, Integers, read_only
 from recommender.ranking.log import RatingLog
+from recommender.rl.state import centre_ratings
 from schemas.codec import RATING_QUANTUM
-
-LOWEST, SPAN = -4.0, 9.0
-"""What a rating is worth: r' = -4 + 9 (r - min)/(max - min)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,36 +56,16 @@ class Frames:
         )
 
 
-def scale_rating(rating: Floats, rating_min: float, rating_max: float) -> Floats:
-    """Return r' = -4 + 9 (r - min)/(max - min).
-
-    Args:
-        rating: in the scale's units, any shape.
-        rating_min: the scale's lowest rating.
-        rating_max: its highest.
-
-    Raises:
-        ValueError: the scale is empty.
-
-    >>> scale_rating(np.array([0.5, 1.0, 5.0]), 0.5, 5.0)
-    array([-4., -3.,  5.])
-    """
-    if not rating_min < rating_max:
-        raise ValueError(f"rating_min must be below rating_max, got {rating_min} and {rating_max}")
-    return np.asarray(LOWEST + SPAN * (rating - rating_min) / (rating_max - rating_min))
-
-
-def make_frames(log: RatingLog, frame_size: int, rating_min: float, rating_max: float) -> Frames:
+def make_frames(log: RatingLog, frame_size: int, scale: tuple[float, float]) -> Frames:
     """Return all frames of a log; a user with fewer than ``frame_size + 1`` events gives none.
 
     Args:
         log: the events, in time order.
         frame_size: events of a state, F.
-        rating_min: of the rating scale.
-        rating_max: of the rating scale.
+        scale: least and highest rating.
 
     Raises:
-        ValueError: ``frame_size`` is below 1, or the scale is empty.
+        ValueError: ``frame_size`` is below 1.
     """
     if frame_size < 1:
         raise ValueError(f"frame_size must be at least 1, got {frame_size}")
@@ -96,7 +74,7 @@ def make_frames(log: RatingLog, frame_size: int, rating_min: float, rating_max: 
     position = np.arange(len(order)) - np.searchsorted(users, users)
     ends = np.flatnonzero(position >= frame_size)
     events = order[ends[:, np.newaxis] + np.arange(-frame_size, 1)]
-    rewards = scale_rating(log.ratings[events] / RATING_QUANTUM, rating_min, rating_max)
+    rewards = centre_ratings(log.ratings[events] / RATING_QUANTUM, scale)
     own = users[ends]
     done = np.append(own[1:] != own[:-1], True)[: len(own)]
     return Frames(own, log.rows[events], rewards, done, events[:, -1])
@@ -155,7 +133,7 @@ class Histories:
     lengths: Integers
 
 
-def pad_histories(log: RatingLog, users: Integers, rating_min: float, rating_max: float) -> Histories:
+def pad_histories(log: RatingLog, users: Integers, scale: tuple[float, float]) -> Histories:
     """Return the whole histories of some users, by number, oldest event first."""
     each = [np.flatnonzero(log.users == user) for user in users]
     lengths = np.array([len(own) for own in each], dtype=np.int64)
@@ -163,5 +141,5 @@ def pad_histories(log: RatingLog, users: Integers, rating_min: float, rating_max
     rewards = np.zeros(rows.shape)
     for place, own in enumerate(each):
         rows[place, : len(own)] = log.rows[own]
-        rewards[place, : len(own)] = scale_rating(log.ratings[own] / RATING_QUANTUM, rating_min, rating_max)
+        rewards[place, : len(own)] = centre_ratings(log.ratings[own] / RATING_QUANTUM, scale)
     return Histories(rows, rewards, lengths)

@@ -105,7 +105,7 @@ class _Run:
     def __init__(
         self, name: str, log: RatingLog, vectors: Floats, scale: tuple[float, float], settings: ActorSettings
     ) -> None:
-        frames = make_frames(log, settings.frame_size, *scale)
+        frames = make_frames(log, settings.frame_size, scale)
         train, held_out = split_users(frames, settings.validation, settings.seed)
         if not len(train) or not len(held_out):
             raise ValueError(

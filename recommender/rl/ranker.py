@@ -34,16 +34,18 @@ class ActorRanker:
         """Return the scores; see :class:`recommender.ranking.next_item.Ranker`."""
         frame_size = self.actor.model.frame_size
         frames = [_newest(past, frame_size) for past in moments.pasts]
-        is_long = np.array([len(rows) == frame_size for rows, _ in frames])
+        is_long = np.array([len(rows) == frame_size for rows, _ in frames], dtype=np.bool_)
         scores = np.empty((len(frames), len(self.actor.vectors)))
         if not is_long.all():
             short = np.flatnonzero(~is_long)
-            pasts = [moments.pasts[place] for place in short]
+            pasts = [moments.pasts[place] for place in short.tolist()]
             scores[short] = self.fallback.scores(Moments(pasts, moments.counts[short], moments.sums[short]))
         if is_long.any():
             known = np.flatnonzero(is_long)
-            rows, ratings = (np.stack(column) for column in zip(*[frames[place] for place in known], strict=True))
-            scores[known] = self._rank(rows, ratings, [moments.pasts[place].rows for place in known])
+            rows, ratings = (
+                np.stack(column) for column in zip(*[frames[place] for place in known.tolist()], strict=True)
+            )
+            scores[known] = self._rank(rows, ratings, [moments.pasts[place].rows for place in known.tolist()])
         return scores
 
     def _rank(self, rows: Integers, ratings: Floats, seen: list[Integers]) -> Floats:

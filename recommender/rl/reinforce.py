@@ -11,6 +11,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from recommender.rl.actions import measure_actions
 from recommender.rl.batches import Batch
 from recommender.rl.losses import clip_gradients, cloning_softmax, importance, reinforce_loss, top_k_weight
 from recommender.rl.networks import Actor, Critic
@@ -30,7 +31,8 @@ class Reinforce:
     def update(self, batch: Batch, step: int) -> dict[str, float]:  # noqa: ARG002 - every step is alike
         """Learn from transitions; return losses and weights."""
         s = self.settings
-        logits = self.actor(batch.state) @ self.vectors.T / s.temperature
+        action = self.actor(batch.state)
+        logits = action @ self.vectors.T / s.temperature
         log_pi = _log_chance(logits, batch.row)
         with torch.no_grad():
             log_beta = _log_chance(self._behaviour(batch.state) @ self.vectors.T / s.temperature, batch.row)
@@ -42,7 +44,8 @@ class Reinforce:
         loss.backward()  # type: ignore[no-untyped-call]
         clip_gradients(self.actor.parameters(), s.gradient_bound)
         self._optimiser.step()
-        return {"loss/policy": loss.item(), "loss/clone": cloning.item(), "weight/mean": weight.mean().item()}
+        scalars = {"loss/policy": loss.item(), "loss/clone": cloning.item(), "weight/mean": weight.mean().item()}
+        return scalars | measure_actions(action, batch.action, self.vectors)
 
     @property
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:

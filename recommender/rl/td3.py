@@ -14,8 +14,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from recommender.rl.actions import items_near, measure_actions
 from recommender.rl.batches import Batch
-from recommender.rl.ddpg import items_near
 from recommender.rl.losses import (
     anchored_policy_loss,
     bootstrap,
@@ -79,7 +79,8 @@ class Td3:
 
     def _improve(self, batch: Batch) -> dict[str, float]:
         s = self.settings
-        logits = self.actor(batch.state) @ self.vectors.T / s.temperature
+        action = self.actor(batch.state)
+        logits = action @ self.vectors.T / s.temperature
         near = torch.softmax(logits, dim=1) @ self.vectors
         q, cloning = self.critics[0].value(batch.state, near), cloning_softmax(logits, batch.row)
         loss = anchored_policy_loss(q, cloning, s.value_weight)
@@ -87,7 +88,8 @@ class Td3:
         loss.backward()  # type: ignore[no-untyped-call]
         clip_gradients(self.actor.parameters(), s.gradient_bound)
         self.actor_optimiser.step()
-        return {"loss/policy": loss.item(), "loss/clone": cloning.item(), "value/policy": q.mean().item()}
+        scalars = {"loss/policy": loss.item(), "loss/clone": cloning.item(), "value/policy": q.mean().item()}
+        return scalars | measure_actions(action, batch.action, self.vectors)
 
     @property
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:

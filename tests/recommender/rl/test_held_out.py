@@ -26,7 +26,7 @@ class Fixed(nn.Module):
 
 def held_out():
     log = RatingLog(np.zeros(4, dtype=int), np.array([0, 1, 2, 2]), np.full(4, 40_000), ("u",), 6)
-    return HeldOut(make_frames(log, 2, 0.5, 5.0), log, 0)
+    return HeldOut(make_frames(log, 2, (0.5, 5.0)), log, 0)
 
 
 VECTORS = torch.tensor([[9.0], [8.0], [3.0], [4.0], [5.0], [6.0]])
