@@ -11,6 +11,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from recommender.rl.actions import act_roughly
 from recommender.rl.batches import FrameTensors
 from recommender.rl.losses import cloning_softmax
 from recommender.rl.networks import Actor
@@ -43,10 +44,7 @@ class Cloner:
         s, vectors = self.settings, self.online.vectors
         places = torch.randint(len(frames), (s.clone_rows,))
         state = frames.states(places, vectors)
-        split = s.frame_size * vectors.shape[1]
-        kept = (torch.rand(len(state), s.frame_size, 1) >= s.event_dropout) / (1.0 - s.event_dropout)
-        items = (state[:, :split].view(len(state), s.frame_size, -1) * kept).flatten(1)
-        action = self.online.actor(torch.cat((items, state[:, split:]), dim=1))
+        action = act_roughly(self.online.actor, state, s.frame_size, s.event_dropout)
         loss = cloning_softmax(action @ vectors.T / s.temperature, frames.rows[places, -1])
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

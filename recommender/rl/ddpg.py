@@ -15,7 +15,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from recommender.rl.actions import items_near, measure_actions
+from recommender.rl.actions import act_roughly, items_near, measure_actions
 from recommender.rl.batches import Batch
 from recommender.rl.losses import (
     anchored_policy_loss,
@@ -68,7 +68,7 @@ class Ddpg:
 
     def _improve(self, batch: Batch) -> dict[str, float]:
         s = self.settings
-        action = self.actor(batch.state)
+        action = act_roughly(self.actor, batch.state, s.frame_size, s.event_dropout)
         logits = action @ self.vectors.T / s.temperature
         near = torch.softmax(logits, dim=1) @ self.vectors
         q, cloning = self.critics[0].value(batch.state, near), cloning_softmax(logits, batch.row)

@@ -61,7 +61,7 @@ def _again(scores: Tensor, state: Tensor, critics: list[Critic], vectors: Tensor
     nearest = scores.topk(min(rerank, scores.shape[1]), dim=1).indices
     values = torch.stack([critic.values(state, vectors[nearest]) for critic in critics]).amin(dim=0)
     above = scores.amax(dim=1, keepdim=True) + 1.0 + values - values.amin(dim=1, keepdim=True)
-    return scores.scatter(1, nearest, above)
+    return scores.scatter(1, nearest, torch.where(scores.gather(1, nearest) > _SEEN, above, _SEEN))
 
 
 def _seen_before(frames: Frames, log: RatingLog) -> list[Integers]:

@@ -11,7 +11,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from recommender.rl.actions import measure_actions
+from recommender.rl.actions import act_roughly, measure_actions
 from recommender.rl.batches import Batch
 from recommender.rl.losses import clip_gradients, cloning_softmax, importance, reinforce_loss, top_k_weight
 from recommender.rl.networks import Actor, Critic
@@ -31,7 +31,7 @@ class Reinforce:
     def update(self, batch: Batch, step: int) -> dict[str, float]:  # noqa: ARG002 - every step is alike
         """Learn from transitions; return losses and weights."""
         s = self.settings
-        action = self.actor(batch.state)
+        action = act_roughly(self.actor, batch.state, s.frame_size, s.event_dropout)
         logits = action @ self.vectors.T / s.temperature
         log_pi = _log_chance(logits, batch.row)
         with torch.no_grad():

@@ -39,8 +39,8 @@ class ActorSettings:
     Attributes:
         frame_size: events of a state, F.
         hidden: width of both hidden layers of every network.
-        dropout: of the hidden layers while cloning.
-        event_dropout: chance of an item's vector to be left out of a state while cloning.
+        dropout: of the actor's hidden layers, where it learns.
+        event_dropout: chance of an item's vector to be left out of a state where the actor learns.
         clone_steps: steps of cloning, in which the item vectors are learned too.
         clone_rows: frames of such a step.
         clone_rate: learning rate of cloning.
