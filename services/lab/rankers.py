@@ -1,22 +1,27 @@
 """The project's policies as rankers of the next item, each with a model of the events before the cut."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from recommender.catalogue import CatalogueEntry, LabelledModel, VectorsOf, build_catalogue
-from recommender.factors.embedding import newest_ratings
+from recommender.factors.embedding import embed_log, newest_ratings
 from recommender.factors.training import FactorSettings, train_factors
 from recommender.policies import PolicyModel, PolicySettings
 from recommender.policies.linear import LINEAR
 from recommender.ranking.log import RatingLog
 from recommender.ranking.next_item import Ranker
 from recommender.ranking.policies import PolicyRanker, ScoringPolicy
+from recommender.rl.model import ACTORS
+from recommender.rl.ranker import ActorRanker
+from recommender.rl.training import ActorSettings, OnStep
 from recommender.sequence.model import SEQUENCE
 from recommender.sequence.training import OnEpoch, SequenceSettings
 from schemas.errors import ConfigurationError
 from schemas.events import Item
 from services.lab.contestants import RANDOM, make_contestant
 
+FALLBACK = "epsilon_greedy"
+"""Whom actors leave users to who have too few events for a state."""
 _EVALUATED = "before-the-cut"
 
 
@@ -28,11 +33,17 @@ class Trainings:
         factors: the model of linear.
         sequence: the model of sequence.
         on_epoch: told of each epoch of sequence's.
+        actor: those of ddpg, td3 and reinforce.
+        on_step: told of each step of theirs.
+        scale: least and highest rating there can be.
     """
 
     factors: FactorSettings
     sequence: SequenceSettings
     on_epoch: OnEpoch | None = None
+    actor: ActorSettings = field(default_factory=ActorSettings)
+    on_step: OnStep | None = None
+    scale: tuple[float, float] = (0.5, 5.0)
 
 
 def policy_rankers(
@@ -62,6 +73,9 @@ def policy_rankers(
     }
 
     def maker_of(name: str) -> Callable[[RatingLog], Ranker]:
+        if name in ACTORS:
+            fallback = maker_of(FALLBACK)
+            return lambda past: _actor_ranker(name, past, items, trainings, fallback(past))
         policy = make_contestant(name, settings)
         if name.startswith(RANDOM) or not isinstance(policy, ScoringPolicy):
             raise ConfigurationError(f"policy {name!r} does not rank by scores: next_item cannot measure it")
@@ -86,3 +100,20 @@ def _train_sequence(
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"training sequence needs {error.name}: install streamrec[trainer]") from error
     return train_sequence(past, [item.item_id for item in items], settings, on_epoch).model
+
+
+def _actor_ranker(
+    name: str, past: RatingLog, items: Sequence[Item], trainings: Trainings, fallback: Ranker
+) -> ActorRanker:
+    """Return an actor learned from the events before the cut."""
+    try:
+        from recommender.rl.loop import train_actor  # noqa: PLC0415 - torch only when asked for
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"training {name} needs {error.name}: install streamrec[trainer]") from error
+    item_ids = [item.item_id for item in items]
+    try:
+        vectors = embed_log(past, items, trainings.factors)
+        model = train_actor(name, past, item_ids, vectors, trainings.scale, trainings.actor, trainings.on_step).model
+    except ValueError as error:
+        raise ConfigurationError(f"{name} cannot be trained on the events before the cut: {error}") from error
+    return ActorRanker(model.align(items), fallback, model.rerank)
