@@ -88,10 +88,7 @@ class BanditPolicy:
         Raises:
             ValueError: if profile or statistics do not belong to a catalogue of this shape.
         """
-        if profile.theta.shape != (catalogue.dim,):
-            raise ValueError(f"theta must have shape [{catalogue.dim}], got {profile.theta.shape}")
-        if statistics.counts.shape != (catalogue.size,):
-            raise ValueError(f"statistics must have shape [{catalogue.size}], got {statistics.counts.shape}")
+        check_shapes(profile, catalogue, statistics)
         return self.rule(rows, profile, catalogue, statistics, self.settings)
 
     def slates(self, asked: Sequence[Asked], catalogue: Catalogue, statistics: StatisticsView) -> list[Slate]:
@@ -118,7 +115,7 @@ class BanditPolicy:
         if self.exploration.kind == "always":
             choices = choose_uniformly(len(request.rows), request.k, draws)
             rows = request.rows[choices.positions]
-            return _build_slate(rows, self.score(rows, profile, catalogue, statistics), choices, epsilon)
+            return build_slate(rows, self.score(rows, profile, catalogue, statistics), choices, epsilon)
         if found is not None and not len(found.seen):
             return _slate_of_unseen(request, found, epsilon, draws)
         rows = self._rows_that_matter(asked, found, catalogue, statistics)
@@ -133,8 +130,8 @@ class BanditPolicy:
                 best = choices.positions
             elif choices.explored.any():
                 rows = request.rows[choices.positions]
-                return _build_slate(rows, self.score(rows, profile, catalogue, statistics), choices, epsilon)
-        return _build_slate(rows[best], scores.at(best), choices, epsilon)
+                return build_slate(rows, self.score(rows, profile, catalogue, statistics), choices, epsilon)
+        return build_slate(rows[best], scores.at(best), choices, epsilon)
 
     def _rows_that_matter(
         self, asked: Asked, found: Found | None, catalogue: Catalogue, statistics: StatisticsView
@@ -155,6 +152,18 @@ class BanditPolicy:
         return choose_among_ties(best, scores.score, shuffled)
 
 
+def check_shapes(profile: Profile, catalogue: Catalogue, statistics: StatisticsView) -> None:
+    """Refuse a user or statistics of another catalogue.
+
+    Raises:
+        ValueError: naming the shape expected and the one given.
+    """
+    if profile.theta.shape != (catalogue.dim,):
+        raise ValueError(f"theta must have shape [{catalogue.dim}], got {profile.theta.shape}")
+    if statistics.counts.shape != (catalogue.size,):
+        raise ValueError(f"statistics must have shape [{catalogue.size}], got {statistics.counts.shape}")
+
+
 def _slate_of_unseen(request: SlateRequest, found: Found, epsilon: float | None, draws: Draws) -> Slate:
     """Return the slate where nothing that is allowed was seen."""
     rows, relevance, choices = found.rows, found.scores, choose_best(np.arange(len(found.rows)))
@@ -163,7 +172,7 @@ def _slate_of_unseen(request: SlateRequest, found: Found, epsilon: float | None,
         if choices.explored.any():
             rows = request.rows[choices.positions]
             relevance = found.order.relevance(rows, found.user)
-    return _build_slate(rows, scores_of_unseen(relevance), choices, epsilon)
+    return build_slate(rows, scores_of_unseen(relevance), choices, epsilon)
 
 
 def _shuffle(rows: Integers, shuffled: Flags, catalogue: Catalogue, draws: Draws) -> Hashes:
@@ -173,7 +182,7 @@ def _shuffle(rows: Integers, shuffled: Flags, catalogue: Catalogue, draws: Draws
     return order
 
 
-def _build_slate(rows: Integers, scores: Scores, choices: Choices, epsilon: float | None) -> Slate:
+def build_slate(rows: Integers, scores: Scores, choices: Choices, epsilon: float | None) -> Slate:
     """Return the slate of ``rows``, whose scores and choices are in this order."""
     return Slate(
         rows=rows,

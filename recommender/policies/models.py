@@ -54,11 +54,19 @@ POLICY_MODELS: Mapping[str, ReadModel] = {
 """Name of the policy to what reads its model, and raises :class:`~schemas.errors.ModelError` where it is none."""
 
 
-def read_policy_model(name: str, tensors: Tensors, metadata: Metadata) -> PolicyModel:
+def read_policy_model(
+    name: str, tensors: Tensors, metadata: Metadata, scale: tuple[float, float] | None = None
+) -> PolicyModel:
     """Return the model of the policy ``name``.
 
+    Args:
+        name: of the policy.
+        tensors: of the release.
+        metadata: of the release.
+        scale: least and highest rating of the state it is for; None where no state is meant.
+
     Raises:
-        ModelError: no policy of that name has a model, or this is not one of it.
+        ModelError: no policy of that name has a model, this is not one of it, or it was learned on another scale.
     """
     read = POLICY_MODELS.get(name)
     if read is None:
@@ -66,6 +74,8 @@ def read_policy_model(name: str, tensors: Tensors, metadata: Metadata) -> Policy
     model = read(tensors, metadata)
     if model.type != name:
         raise ModelError(f"the release of {name!r} must hold a model of type {name!r}, got {model.type!r}")
+    if scale is not None and isinstance(model, ActorModel):
+        model.check_scale(scale)
     return model
 
 
