@@ -48,23 +48,22 @@ class Ddpg:
             near = items_near(self.actor_target(batch.next_state), self.vectors, s.temperature)
             y = bootstrap(batch.reward, batch.done, self.critic_target.value(batch.next_state, near), s.gamma)
         q = critic.value(batch.state, batch.action)
-        drawn, few = self.vectors[torch.randint(len(self.vectors), (s.penalised,))], s.penalised_rows
-        penalty = conservative_penalty(critic.values(batch.state[:few], drawn), q[:few])
-        loss = value_loss(q, y) + s.conservative * penalty
+        loss = fit = value_loss(q, y)
+        scalars = {"loss/value": fit.item(), "value/q": q.mean().item(), "value/target": y.mean().item()}
+        if s.conservative:
+            drawn, few = self.vectors[torch.randint(len(self.vectors), (s.penalised,))], s.penalised_rows
+            penalty = conservative_penalty(critic.values(batch.state[:few], drawn), q[:few])
+            loss = fit + s.conservative * penalty
+            scalars["loss/conservative"] = penalty.item()
         self.critic_optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         clip_gradients(critic.parameters(), s.gradient_bound)
         self.critic_optimiser.step()
-        scalars = {
-            "loss/value": value_loss(q, y).item(),
-            "loss/conservative": penalty.item(),
-            "value/q": q.mean().item(),
-        }
         if step % s.policy_step == 0:
             scalars |= self._improve(batch)
         polyak(self.critic_target, critic, s.tau)
         polyak(self.actor_target, self.actor, s.tau)
-        return scalars | {"value/target": y.mean().item()}
+        return scalars
 
     def _improve(self, batch: Batch) -> dict[str, float]:
         s = self.settings

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recommender.arrays import Floats, Integers
+from recommender.arrays import Flags, Floats, Integers
 from recommender.embeddings.layers import Layer
 from recommender.ranking.log import Moments, Past
 from recommender.ranking.next_item import Ranker
@@ -33,7 +33,7 @@ class ActorRanker:
     def scores(self, moments: Moments) -> Floats:
         """Return the scores; see :class:`recommender.ranking.next_item.Ranker`."""
         frame_size = self.actor.model.frame_size
-        frames = [_newest(past, frame_size) for past in moments.pasts]
+        frames = [_newest(past, frame_size, self.actor.has_vector) for past in moments.pasts]
         is_long = np.array([len(rows) == frame_size for rows, _ in frames], dtype=np.bool_)
         scores = np.empty((len(frames), len(self.actor.vectors)))
         if not is_long.all():
@@ -65,10 +65,10 @@ class ActorRanker:
         return scores
 
 
-def _newest(past: Past, frame_size: int) -> tuple[Integers, Floats]:
-    """Return the newest items, oldest first, and the mean of the user's ratings of each."""
-    rows = past.rows[-frame_size:]
-    return rows, past.sums[-frame_size:] / past.counts[-frame_size:] / RATING_QUANTUM
+def _newest(past: Past, frame_size: int, has_vector: Flags) -> tuple[Integers, Floats]:
+    """Return the newest items that the model knows, oldest first, and the mean of the user's ratings of each."""
+    known = np.flatnonzero(has_vector[past.rows])[-frame_size:]
+    return past.rows[known], past.sums[known] / past.counts[known] / RATING_QUANTUM
 
 
 def _run(layers: tuple[Layer, ...], x: Floats) -> Floats:

@@ -47,25 +47,30 @@ class Td3:
         """Learn from transitions; return losses and values."""
         s = self.settings
         y = self._targets(batch)
-        drawn, few = self.vectors[torch.randint(len(self.vectors), (s.penalised,))], s.penalised_rows
         each = [critic.value(batch.state, batch.action) for critic in self.critics]
-        fit = torch.stack([value_loss(q, y) for q in each]).sum()
-        penalty = torch.stack(
-            [
-                conservative_penalty(critic.values(batch.state[:few], drawn), q[:few])
-                for critic, q in zip(self.critics, each, strict=True)
-            ]
-        ).sum()
+        loss = fit = torch.stack([value_loss(q, y) for q in each]).sum()
+        scalars = {"loss/value": fit.item() / 2, "value/q": each[0].mean().item(), "value/target": y.mean().item()}
+        if s.conservative:
+            penalty = self._penalty(batch, each)
+            loss = fit + s.conservative * penalty
+            scalars["loss/conservative"] = penalty.item() / 2
         self.critic_optimiser.zero_grad()
-        (fit + s.conservative * penalty).backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         clip_gradients(self._twins.parameters(), s.gradient_bound)
         self.critic_optimiser.step()
-        scalars = {"loss/value": fit.item() / 2.0, "loss/conservative": penalty.item() / 2.0}
         if step % s.policy_step == 0:
             scalars |= self._improve(batch)
         polyak(self.critic_targets, self._twins, s.tau)
         polyak(self.actor_target, self.actor, s.tau)
-        return scalars | {"value/q": each[0].mean().item(), "value/target": y.mean().item()}
+        return scalars
+
+    def _penalty(self, batch: Batch, each: list[Tensor]) -> Tensor:
+        s = self.settings
+        drawn, few = self.vectors[torch.randint(len(self.vectors), (s.penalised,))], s.penalised_rows
+        pairs = zip(self.critics, each, strict=True)
+        return torch.stack(
+            [conservative_penalty(critic.values(batch.state[:few], drawn), q[:few]) for critic, q in pairs]
+        ).sum()
 
     def _targets(self, batch: Batch) -> Tensor:
         s = self.settings

@@ -11,7 +11,7 @@ from recommender.policies.linear import LINEAR
 from recommender.ranking.log import RatingLog
 from recommender.ranking.next_item import Ranker
 from recommender.ranking.policies import PolicyRanker, ScoringPolicy
-from recommender.rl.model import ACTORS
+from recommender.rl.model import ACTORS, ActorModel
 from recommender.rl.ranker import ActorRanker
 from recommender.rl.training import ActorSettings, OnStep
 from recommender.sequence.model import SEQUENCE
@@ -20,8 +20,7 @@ from schemas.errors import ConfigurationError
 from schemas.events import Item
 from services.lab.contestants import RANDOM, make_contestant
 
-FALLBACK = "epsilon_greedy"
-"""Whom actors leave users to who have too few events for a state."""
+INNER = "inner"
 _EVALUATED = "before-the-cut"
 
 
@@ -74,8 +73,8 @@ def policy_rankers(
 
     def maker_of(name: str) -> Callable[[RatingLog], Ranker]:
         if name in ACTORS:
-            fallback = maker_of(FALLBACK)
-            return lambda past: _actor_ranker(name, past, items, trainings, fallback(past))
+            fallback = maker_of(settings.actor_fallback)
+            return lambda past: _actor_ranker(name, past, items, settings, trainings, fallback(past))
         policy = make_contestant(name, settings)
         if name.startswith(RANDOM) or not isinstance(policy, ScoringPolicy):
             raise ConfigurationError(f"policy {name!r} does not rank by scores: next_item cannot measure it")
@@ -103,9 +102,26 @@ def _train_sequence(
 
 
 def _actor_ranker(
-    name: str, past: RatingLog, items: Sequence[Item], trainings: Trainings, fallback: Ranker
+    name: str,
+    past: RatingLog,
+    items: Sequence[Item],
+    settings: PolicySettings,
+    trainings: Trainings,
+    fallback: Ranker,
 ) -> ActorRanker:
-    """Return an actor learned from the events before the cut."""
+    if settings.actor_distance not in {"model", INNER}:
+        raise ConfigurationError(f"next_item ranks actors by {INNER}, got actor_distance {settings.actor_distance!r}")
+    model = train_policy(name, past, items, trainings)
+    rerank = model.rerank if settings.actor_rerank is None else settings.actor_rerank
+    return ActorRanker(model.align(items), fallback, rerank)
+
+
+def train_policy(name: str, past: RatingLog, items: Sequence[Item], trainings: Trainings) -> ActorModel:
+    """Return the model of ddpg, td3 or reinforce, learned from a log.
+
+    Raises:
+        ConfigurationError: torch is not installed, or the log is too short.
+    """
     try:
         from recommender.rl.loop import train_actor  # noqa: PLC0415 - torch only when asked for
     except ModuleNotFoundError as error:
@@ -113,7 +129,6 @@ def _actor_ranker(
     item_ids = [item.item_id for item in items]
     try:
         vectors = embed_log(past, items, trainings.factors)
-        model = train_actor(name, past, item_ids, vectors, trainings.scale, trainings.actor, trainings.on_step).model
+        return train_actor(name, past, item_ids, vectors, trainings.scale, trainings.actor, trainings.on_step).model
     except ValueError as error:
-        raise ConfigurationError(f"{name} cannot be trained on the events before the cut: {error}") from error
-    return ActorRanker(model.align(items), fallback, model.rerank)
+        raise ConfigurationError(f"{name} cannot be trained on these events: {error}") from error

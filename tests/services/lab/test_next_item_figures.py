@@ -4,6 +4,7 @@ import pytest
 
 from recommender.diversity import DiversityLimits
 from recommender.factors.training import FactorSettings
+from recommender.policies import PolicySettings
 from recommender.rl.training import ActorSettings
 from recommender.sequence.training import SequenceSettings
 from schemas.errors import ConfigurationError
@@ -85,8 +86,14 @@ def test_an_actor_learns_from_what_lies_before_the_cut(name):
 @pytest.mark.usefixtures("quick")
 def test_an_actor_without_a_frame_to_learn_from_is_refused():
     task = task_of("td3")
-    with pytest.raises(ConfigurationError, match="td3 cannot be trained on the events before the cut"):
+    with pytest.raises(ConfigurationError, match="td3 cannot be trained on these events"):
         evaluate_next_item(task_of("td3", ratings=task.ratings[:60]))
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_actor_by_another_distance_is_refused():
+    with pytest.raises(ConfigurationError, match="ranks actors by inner, got actor_distance 'cosine'"):
+        evaluate_next_item(task_of("td3", settings=PolicySettings(actor_distance="cosine")))
 
 
 @pytest.mark.usefixtures("quick")
