@@ -79,13 +79,13 @@ class ActorSettings:
     hidden: int = 256
     dropout: float = 0.3
     event_dropout: float = 0.3
-    clone_steps: int = 600
+    clone_steps: int = 800
     clone_rows: int = 512
     clone_rate: float = 1e-3
     weight_decay: float = 1e-2
     averaging: float = 0.99
     temperature: float = 0.1
-    steps: int = 600
+    steps: int = 300
     batch_users: int = 25
     batch_rows: int = 512
     actor_rate: float = 1e-4
@@ -93,8 +93,8 @@ class ActorSettings:
     gamma: float = 0.5
     tau: float = 0.005
     policy_step: int = 2
-    value_weight: float = 0.1
-    conservative: float = 1.0
+    value_weight: float = 0.02
+    conservative: float = 5.0
     penalised: int = 64
     penalised_rows: int = 128
     noise: float = 0.5
@@ -105,7 +105,7 @@ class ActorSettings:
     rerank: int = 50
     validation: float = 0.1
     validate_every: int = 100
-    patience: int = 3
+    patience: int = 2
     seed: int = 7
     threads: int = 2
 
