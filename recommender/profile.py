@@ -45,6 +45,8 @@ class Profile:
         counts: ratings of each, shape [S].
         last_t: 0-based index of the newest rating of each, shape [S].
         sums: sum of the ratings of each in units of 1/10000, shape [S].
+        tail: the newest of the t events one by one, oldest first: ``item``, ``rating`` in units of 1/10000; None where
+            only what they add up to is known.
     """
 
     user_id: str
@@ -54,6 +56,7 @@ class Profile:
     counts: Integers
     last_t: Integers
     sums: Integers
+    tail: Records | None = None
 
     def places_of(self, rows: Integers, size: int) -> Integers:
         """Return the place in the profile's columns of each catalogue row, -1 where not rated.
@@ -87,12 +90,14 @@ class Rated:
         mean: the ledger's mean, shape [D], when it was made with the catalogue's vectors; None to recompute it as
             sum_i rating_sum_i x_i / t.
         entries: base and tail merged: ``item``, ``count``, ``last_t``, ``rating_sum``.
+        tail: the ledger's newest events, ``item`` and ``rating``, oldest first; None where they are not known.
     """
 
     user_id: str
     t: int
     mean: Floats | None
     entries: Records
+    tail: Records | None = None
 
 
 def build_profile(user_id: str, ledger_t: int, mean: Floats | None, entries: Records, catalogue: Catalogue) -> Profile:
@@ -130,7 +135,7 @@ def build_profiles(users: Sequence[Rated], catalogue: Catalogue) -> list[Profile
     for user, end in zip(users, ends.tolist(), strict=True):
         own = slice(start, end)
         theta = read_only(_mean_of(user, rows[own], sums[own], catalogue))
-        profiles.append(Profile(user.user_id, user.t, theta, rows[own], counts[own], last_t[own], sums[own]))
+        profiles.append(Profile(user.user_id, user.t, theta, rows[own], counts[own], last_t[own], sums[own], user.tail))
         start = end
     return profiles
 

@@ -19,6 +19,29 @@ NAMESPACE_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+ActorDistance = Literal[
+    "model",
+    "euclidean",
+    "cosine",
+    "correlation",
+    "canberra",
+    "minkowski",
+    "chebyshev",
+    "braycurtis",
+    "cityblock",
+    "inner",
+]
+ActorFallback = Literal[
+    "epsilon_greedy",
+    "greedy",
+    "random",
+    "ucb",
+    "epsilon_greedy_compat",
+    "greedy_compat",
+    "random_compat",
+    "ucb_compat",
+]
+LEAST_RERANKED = 50
 
 
 class _TomlSource(TomlConfigSettingsSource):
@@ -80,6 +103,19 @@ class Settings(BaseSettings):
     novelty_s: float = Field(200.0, gt=0, description="the s of novelty, in the user's own ratings")
     ucb_c: float = Field(1.0, ge=0, description="the c of ucb")
     sequence_epsilon: float = Field(0.0, ge=0, le=1, description="epsilon of sequence where a request gives none")
+    actor_distance: ActorDistance = Field("model", description="what actors' nearest items are by; model: as released")
+    actor_rerank: int | None = Field(
+        None,
+        ge=0,
+        le=500,
+        description="nearest items that critics rank again, 50 or more, 0 for none; else as released",
+    )
+    actor_epsilon: float = Field(
+        0.0, ge=0, le=1, description="epsilon of ddpg, td3, reinforce where a request has none"
+    )
+    actor_fallback: ActorFallback = Field(
+        "epsilon_greedy", description="policy of users with too few ratings for ddpg, td3 and reinforce"
+    )
     linear_choice: Literal["greedy", "linucb", "thompson"] = Field("greedy", description="how linear chooses")
     linear_alpha: float = Field(1.0, ge=0, description="weight of linucb's bonus, in standard deviations")
     linear_epsilon: float = Field(0.0, ge=0, le=1, description="epsilon of linear where a request gives none")
@@ -136,6 +172,13 @@ class Settings(BaseSettings):
     def _check_policy(cls, policy: str) -> str:
         parse_weights(policy)
         return policy
+
+    @field_validator("actor_rerank")
+    @classmethod
+    def _check_rerank(cls, rerank: int | None) -> int | None:
+        if rerank and rerank < LEAST_RERANKED:
+            raise ValueError(f"actor_rerank must be 0 or in {LEAST_RERANKED}..500, got {rerank}")
+        return rerank
 
     @field_validator("rating_fields")
     @classmethod

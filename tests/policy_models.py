@@ -1,5 +1,8 @@
 """Small models of the policies that need one, for any items."""
 
+from functools import partial
+from itertools import pairwise
+
 import numpy as np
 
 from recommender.catalogue import LabelledModel
@@ -7,6 +10,8 @@ from recommender.embeddings.features import FeatureEncoder
 from recommender.embeddings.layers import Layer
 from recommender.factors.content import ContentEncoder
 from recommender.factors.model import FactorModel, Prior
+from recommender.rl.model import ACTORS, ActorModel
+from recommender.rl.state import state_size
 from recommender.sequence.model import STAGES, SequenceModel
 
 
@@ -39,7 +44,33 @@ def sequence_model(item_ids, vectors):
     )
 
 
-MODELS = {"linear": linear_model, "sequence": sequence_model}
+def actor_model(name, item_ids, vectors):
+    """A model of states of two ratings, which knows all items but the last of several; td3's has two critics."""
+    rng = np.random.default_rng(13)
+    known, dim = max(len(item_ids) - 1, min(len(item_ids), 1)), vectors.shape[1]
+
+    def layers(*sizes):
+        return tuple(Layer(rng.normal(size=(o, i)) / 2, rng.normal(size=o)) for i, o in pairwise(sizes))
+
+    size = state_size(2, dim)
+    return ActorModel(
+        type=name,
+        item_ids=tuple(item_ids[:known]),
+        vectors=vectors[:known],
+        frame_size=2,
+        scale=(0.5, 5.0),
+        actor=layers(size, 4, dim),
+        critics=(layers(size + dim, 4, 1), layers(size + dim, 1)) if name == "td3" else (),
+        distance="inner" if name == "reinforce" else "euclidean",
+        rerank=50 if name == "td3" else 0,
+    )
+
+
+MODELS = {
+    "linear": linear_model,
+    "sequence": sequence_model,
+    **{name: partial(actor_model, name) for name in ACTORS},
+}
 """Name of the policy to what makes its model of item ids and vectors [N, D]."""
 
 

@@ -88,10 +88,7 @@ class BanditPolicy:
         Raises:
             ValueError: if profile or statistics do not belong to a catalogue of this shape.
         """
-        if profile.theta.shape != (catalogue.dim,):
-            raise ValueError(f"theta must have shape [{catalogue.dim}], got {profile.theta.shape}")
-        if statistics.counts.shape != (catalogue.size,):
-            raise ValueError(f"statistics must have shape [{catalogue.size}], got {statistics.counts.shape}")
+        check_shapes(profile, catalogue, statistics)
         return self.rule(rows, profile, catalogue, statistics, self.settings)
 
     def slates(self, asked: Sequence[Asked], catalogue: Catalogue, statistics: StatisticsView) -> list[Slate]:
@@ -153,6 +150,18 @@ class BanditPolicy:
             return choose_best(top_k(scores.score, None, k))
         best = top_k(scores.score, _shuffle(rows, shuffled, catalogue, draws), k)
         return choose_among_ties(best, scores.score, shuffled)
+
+
+def check_shapes(profile: Profile, catalogue: Catalogue, statistics: StatisticsView) -> None:
+    """Refuse a user or statistics of another catalogue.
+
+    Raises:
+        ValueError: naming the shape expected and the one given.
+    """
+    if profile.theta.shape != (catalogue.dim,):
+        raise ValueError(f"theta must have shape [{catalogue.dim}], got {profile.theta.shape}")
+    if statistics.counts.shape != (catalogue.size,):
+        raise ValueError(f"statistics must have shape [{catalogue.size}], got {statistics.counts.shape}")
 
 
 def _slate_of_unseen(request: SlateRequest, found: Found, epsilon: float | None, draws: Draws) -> Slate:

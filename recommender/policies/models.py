@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from recommender.catalogue import Aligned, AlignedModel, Catalogue
 from recommender.factors.model import FactorModel
+from recommender.rl.model import ACTORS, ActorModel
 from recommender.sequence.model import SEQUENCE, SequenceModel
 from recommender.tensors import Metadata, Tensors
 from schemas.errors import ModelError, ModelUnavailable
@@ -45,15 +46,27 @@ class PolicyModel(Protocol):
 
 ReadModel = Callable[[Tensors, Metadata], PolicyModel]
 
-POLICY_MODELS: Mapping[str, ReadModel] = {"linear": FactorModel.from_tensors, SEQUENCE: SequenceModel.from_tensors}
+POLICY_MODELS: Mapping[str, ReadModel] = {
+    "linear": FactorModel.from_tensors,
+    SEQUENCE: SequenceModel.from_tensors,
+    **dict.fromkeys(ACTORS, ActorModel.from_tensors),
+}
 """Name of the policy to what reads its model, and raises :class:`~schemas.errors.ModelError` where it is none."""
 
 
-def read_policy_model(name: str, tensors: Tensors, metadata: Metadata) -> PolicyModel:
+def read_policy_model(
+    name: str, tensors: Tensors, metadata: Metadata, scale: tuple[float, float] | None = None
+) -> PolicyModel:
     """Return the model of the policy ``name``.
 
+    Args:
+        name: of the policy.
+        tensors: of the release.
+        metadata: of the release.
+        scale: least and highest rating of the state it is for; None where no state is meant.
+
     Raises:
-        ModelError: no policy of that name has a model, or this is not one of it.
+        ModelError: no policy of that name has a model, this is not one of it, or it was learned on another scale.
     """
     read = POLICY_MODELS.get(name)
     if read is None:
@@ -61,6 +74,8 @@ def read_policy_model(name: str, tensors: Tensors, metadata: Metadata) -> Policy
     model = read(tensors, metadata)
     if model.type != name:
         raise ModelError(f"the release of {name!r} must hold a model of type {name!r}, got {model.type!r}")
+    if scale is not None and isinstance(model, ActorModel):
+        model.check_scale(scale)
     return model
 
 

@@ -50,6 +50,7 @@ class Slate:
         slate_propensity: the product of the propensities; it reaches 0.0 where the product is below float64's range.
         propensity_kind: ``exact``: computed; ``counted``: a share of draws, not the chance they were drawn with.
         epsilon: the chance of a uniform draw that was used; None for policies without a coin.
+        fallback: name of the policy that made it in place of the one asked; None where that made it itself.
     """
 
     rows: Integers
@@ -60,6 +61,7 @@ class Slate:
     slate_propensity: float
     propensity_kind: Literal["exact", "counted"]
     epsilon: float | None
+    fallback: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

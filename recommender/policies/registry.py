@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 from recommender.hashing import hash_id
+from recommender.policies.actor import ActorPolicy
 from recommender.policies.bandit import BanditPolicy, Exploration
 from recommender.policies.compat import score_compat, score_ucb_compat
 from recommender.policies.default import score_default, score_ucb
 from recommender.policies.linear import LINEAR, linear_terms, score_linear, score_linucb
+from recommender.policies.models import POLICY_MODELS
 from recommender.policies.protocol import Policy
 from recommender.policies.scores import Rule
 from recommender.policies.search import (
@@ -22,6 +24,7 @@ from recommender.policies.search import (
 from recommender.policies.sequence import score_sequence, sequence_terms
 from recommender.policies.settings import PolicySettings
 from recommender.policies.thompson import ThompsonPolicy
+from recommender.rl.model import ACTORS
 from recommender.sequence.model import SEQUENCE
 
 RULES_REVISION = 1
@@ -82,6 +85,23 @@ def _make_sequence(settings: PolicySettings) -> Policy:
     )
 
 
+def _make_actor(name: str) -> Callable[[PolicySettings], Policy]:
+    """Return the factory of a policy that looks for the items nearest to what an actor says."""
+
+    def make(settings: PolicySettings) -> Policy:
+        fallback = None if settings.actor_fallback in POLICY_MODELS else POLICIES.get(settings.actor_fallback)
+        if fallback is None:
+            known = ", ".join(policy for policy in POLICIES if policy not in POLICY_MODELS)
+            raise ValueError(f"actor_fallback must be one of {known}, got {settings.actor_fallback!r}")
+        policy = fallback(settings)
+        assert isinstance(policy, BanditPolicy)
+        used = ("actor_distance", "actor_rerank", "actor_epsilon")
+        parameters = {parameter: getattr(settings, parameter) for parameter in used}
+        return ActorPolicy(name, _version_of(name, parameters | {"fallback": policy.version}), settings, policy)
+
+    return make
+
+
 def _exploration_of(name: str, settings: PolicySettings) -> Exploration:
     if name == "epsilon_greedy":
         return Exploration("coin", settings.epsilon, settings.epsilon_decay)
@@ -106,6 +126,7 @@ POLICIES: dict[str, Callable[[PolicySettings], Policy]] = {
     "ucb_compat": _make("ucb_compat", score_ucb_compat, "s"),
     LINEAR: _make_linear,
     SEQUENCE: _make_sequence,
+    **{name: _make_actor(name) for name in ACTORS},
 }
 """Name to factory."""
 

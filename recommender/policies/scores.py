@@ -30,6 +30,8 @@ class Scores:
         untried: True for items whose bonus is infinite; None for rules without such items.
         lift: what an untried item's ``relevance * novelty`` is raised by, to stand above every tried item;
             None where untried items all score alike.
+        distance: from what the policy looks for, :data:`~recommender.rl.distances.FARTHEST` where an item has no
+            vector; None for rules without distances.
     """
 
     score: Floats
@@ -38,6 +40,7 @@ class Scores:
     bonus: Floats
     untried: Flags | None = None
     lift: float | None = None
+    distance: Floats | None = None
 
     def at(self, positions: Integers) -> "Scores":
         """Return the scores of some rows, in the order given."""
@@ -48,6 +51,7 @@ class Scores:
             self.bonus[positions],
             None if self.untried is None else self.untried[positions],
             self.lift,
+            None if self.distance is None else self.distance[positions],
         )
 
     def parts(self) -> list[dict[str, Any]]:
@@ -56,6 +60,9 @@ class Scores:
         parts: list[dict[str, Any]] = [
             {"relevance": relevance, "novelty": novelty, "bonus": bonus} for relevance, novelty, bonus in columns
         ]
+        if self.distance is not None:
+            for own, distance in zip(parts, self.distance.tolist(), strict=True):
+                own["distance"] = distance
         if self.untried is not None:
             for own, untried in zip(parts, self.untried.tolist(), strict=True):
                 own["untried"] = untried

@@ -21,6 +21,7 @@ from recommender.policies.sequence import aligned_of, state_of
 from recommender.policies.settings import PolicySettings
 from recommender.policies.taste import taste, tastes
 from recommender.profile import Profile
+from recommender.rl.model import ACTORS
 from recommender.rows import AllBut
 from recommender.sequence.model import SEQUENCE
 from recommender.statistics import StatisticsView
@@ -89,8 +90,9 @@ def prepare_search(catalogue: Catalogue) -> None:
     if catalogue.size >= SEARCHED_ROWS:
         warm_up()
         catalogue.derived(ItemIndex)
-        for model in catalogue.models.values():
-            model.derived(ItemIndex)
+        for name, model in catalogue.models.items():
+            if name not in ACTORS:
+                model.derived(ItemIndex)
 
 
 def order_default(

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from recommender.policies import POLICY_MODELS, read_policy_model
 from schemas.errors import ModelError
@@ -79,7 +80,8 @@ def check_policy_models(settings: Settings) -> Iterator[Finding]:
 def _check_policy_model(release: ModelRelease, settings: Settings) -> Finding:
     check = f"policy {release.name}"
     try:
-        model = load_policy_release(release, read_policy_model)
+        scale = settings.rating_min, settings.rating_max
+        model = load_policy_release(release, partial(read_policy_model, scale=scale))
     except ModelError as error:
         return Finding(check, "fail", str(error), "train again, or make the file readable from here")
     items = read_catalogue(settings).items

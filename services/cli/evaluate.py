@@ -112,6 +112,7 @@ def _make_task(
         vectors_of=_vectors(embeddings, known),
         policies=(),
         settings=make_policy_settings(settings),
+        scale=(settings.rating_min, settings.rating_max),
         limits=DiversityLimits(settings.least_coverage, settings.least_entropy),
         splits=tuple(range(splits)),
     )

@@ -52,7 +52,7 @@ def sequence(
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     limits = DiversityLimits(settings.least_coverage, settings.least_entropy)
-    log, catalogue = gather_log(*_ratings_of(data, items, columns, settings))
+    log, catalogue = gather_log(*ratings_of(data, items, columns, settings))
     with Progress(TextColumn("{task.description}"), console=err, transient=True) as progress:
         trained = train_sequence_release(log, catalogue, parameters, settings.model_dir, progress, plot, limits)
     metrics = trained.release.metrics
@@ -71,9 +71,10 @@ def sequence(
         say(f"{trained.release.label} is the active release on {settings.topic('models')}")
 
 
-def _ratings_of(
+def ratings_of(
     data: str | None, items: str | None, columns: dict[str, str] | None, settings: Settings
 ) -> tuple[list[RatingEvent], list[Item]]:
+    """Return the ratings of a data set, a file or the bus, and the items that are known beside those rated."""
     bad = BadLines()
     if data is None:
         known = list(read_catalogue(settings).items) if items is None else list(load_items(items, None, bad))

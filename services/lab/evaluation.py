@@ -29,6 +29,7 @@ class Task:
         policies: names, as the protocol knows them.
         settings: parameters of the policies.
         factors: how the model of ``linear`` is trained.
+        scale: least and highest rating there can be.
         limits: below which a policy counts as collapsed.
         splits: seeds of the splits, where a protocol splits at random.
         on_progress: told how far it is.
@@ -41,6 +42,7 @@ class Task:
     policies: Sequence[str]
     settings: PolicySettings = field(default_factory=PolicySettings)
     factors: FactorSettings = field(default_factory=FactorSettings)
+    scale: tuple[float, float] = (0.5, 5.0)
     limits: DiversityLimits = field(default_factory=DiversityLimits)
     splits: Sequence[int] = (0, 1, 2, 3, 4)
     on_progress: OnProgress = lambda _what, _done, _total: None

@@ -9,7 +9,7 @@ revealed and added to the user's ledger and the statistics, as the worker would.
 of mean ratings over users and steps; random by expectation, best by the user's own order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,16 +22,20 @@ from recommender.draws import Draws
 from recommender.factors.model import AlignedFactors
 from recommender.factors.training import Ratings, train_factors
 from recommender.ledger.layout import ENTRY
-from recommender.policies import Policy, PolicySettings, SlateRequest
+from recommender.policies import Policy, PolicyModel, PolicySettings, SlateRequest
 from recommender.policies.linear import LINEAR
 from recommender.profile import Profile, build_profile
+from recommender.ranking.log import RatingLog
+from recommender.rl.model import ACTORS
 from recommender.rows import AllBut
+from recommender.sequence.training import SequenceSettings
 from recommender.statistics import StatisticsView, apply_deltas
 from schemas.codec import RATING_QUANTUM
 from schemas.errors import ConfigurationError, DataError
 from services.lab.contestants import ITEM_MEAN, RANDOM, make_contestant
 from services.lab.evaluation import Report, Task
 from services.lab.held_out_figures import BEST, CEILING, Split, report_splits
+from services.lab.rankers import Trainings, train_policy
 
 STEPS = 20
 LEAST_RATINGS = 50
@@ -73,14 +77,12 @@ def evaluate_held_out(task: Task) -> Report:
     """
     names = list(dict.fromkeys([ITEM_MEAN, *(name for name in task.policies if name != RANDOM)]))
     policies = {name: make_contestant(name, task.settings) for name in names}
-    if other := [policy.name for policy in policies.values() if policy.model not in (None, LINEAR)]:
-        raise ConfigurationError(f"held_out trains no model of {', '.join(other)}: measure it by next_item")
-    needs_model = any(policy.model == LINEAR for policy in policies.values())
+    needed = {policy.model for policy in policies.values() if policy.model is not None}
     splits, diversity = [], {}
     total = len(task.splits) * len(policies)
     for number, seed in enumerate(task.splits):
         task.on_progress(f"split {seed}: training", number * len(policies), total)
-        world = make_world(task, seed, needs_model=needs_model)
+        world = make_world(task, seed, needed)
         split, states = Split([person.user_id for person in world.people]), {}
         split.add(RANDOM, np.repeat([[person.ratings.mean()] for person in world.people], STEPS, axis=1))
         split.add(BEST, np.array([np.sort(person.ratings)[::-1][:STEPS] for person in world.people]))
@@ -90,14 +92,14 @@ def evaluate_held_out(task: Task) -> Report:
             split.add(name, met)
             if number == 0:
                 diversity[name] = measure_lists(policy, world, states[name])
-        if needs_model:
+        if LINEAR in needed:
             split.add(CEILING, np.array([_rank_knowing_all(world, person, task.settings) for person in world.people]))
         splits.append(split)
     task.on_progress("done", total, total)
     return report_splits(splits, diversity, task.limits)
 
 
-def make_world(task: Task, seed: int, *, needs_model: bool) -> World:
+def make_world(task: Task, seed: int, needed: Collection[str]) -> World:
     """Return the world of a split; of the users' ratings only those of the training half shape it, but for ``people``.
 
     Raises:
@@ -105,15 +107,28 @@ def make_world(task: Task, seed: int, *, needs_model: bool) -> World:
     """
     train, held_out = split_users(task.ratings, seed)
     entries = [CatalogueEntry(item, row) for row, item in enumerate(task.items)]
-    models = {}
-    if needs_model:
-        model = train_factors(task.items, ratings_of(train, task), task.factors)
-        models[LINEAR] = LabelledModel(f"{LINEAR}@split-{seed}", model)
+    models = {name: LabelledModel(f"{name}@split-{seed}", _train(name, train, task)) for name in sorted(needed)}
     catalogue = build_catalogue(entries, task.vectors_of, b"heldout.", "held_out", models)
     people = list(_people_of(held_out, catalogue))
     if not people:
         raise DataError(f"no held-out user has {LEAST_RATINGS} ratings or more")
     return World(catalogue, _count(train, catalogue), people, seed)
+
+
+def _train(name: str, ratings: pd.DataFrame, task: Task) -> PolicyModel:
+    """Return the model of a policy, learned from the ratings of the training users.
+
+    Raises:
+        ConfigurationError: the protocol has no training for the policy, or the ratings are too few.
+    """
+    if name == LINEAR:
+        return train_factors(task.items, ratings_of(ratings, task), task.factors)
+    if name not in ACTORS:
+        raise ConfigurationError(f"held_out trains no model of {name}: measure it by next_item")
+    each = ratings_of(ratings, task)
+    quantised = np.rint(ratings["rating"].to_numpy() * RATING_QUANTUM).astype(np.int64)
+    log = RatingLog(each.users, each.rows, quantised, tuple(map(str, range(each.n_users))), len(task.items))
+    return train_policy(name, log, task.items, Trainings(task.factors, SequenceSettings(), scale=task.scale))
 
 
 def split_users(ratings: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:

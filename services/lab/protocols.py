@@ -14,7 +14,10 @@ POLICIES_OF: Mapping[str, Sequence[str]] = {
         *("random", "item_mean", "greedy", "epsilon_greedy", "ucb", "greedy_compat"),
         *("linear", "linear_linucb", "linear_thompson"),
     ),
-    "next_item": ("sequence", "linear", "item_mean", "greedy", "ucb", "greedy_compat"),
+    "next_item": (
+        *("sequence", "reinforce", "td3", "ddpg"),
+        *("linear", "item_mean", "greedy", "ucb", "greedy_compat"),
+    ),
 }
 """The policies that each protocol measures when none is named."""
 

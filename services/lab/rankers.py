@@ -1,24 +1,26 @@
 """The project's policies as rankers of the next item, each with a model of the events before the cut."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from recommender.catalogue import CatalogueEntry, LabelledModel, VectorsOf, build_catalogue
-from recommender.factors.training import FactorSettings, Ratings, train_factors
+from recommender.factors.embedding import embed_log, newest_ratings
+from recommender.factors.training import FactorSettings, train_factors
 from recommender.policies import PolicyModel, PolicySettings
 from recommender.policies.linear import LINEAR
 from recommender.ranking.log import RatingLog
 from recommender.ranking.next_item import Ranker
 from recommender.ranking.policies import PolicyRanker, ScoringPolicy
+from recommender.rl.model import ACTORS, ActorModel
+from recommender.rl.ranker import ActorRanker
+from recommender.rl.training import ActorSettings, OnStep
 from recommender.sequence.model import SEQUENCE
 from recommender.sequence.training import OnEpoch, SequenceSettings
-from schemas.codec import RATING_QUANTUM
 from schemas.errors import ConfigurationError
 from schemas.events import Item
 from services.lab.contestants import RANDOM, make_contestant
 
+INNER = "inner"
 _EVALUATED = "before-the-cut"
 
 
@@ -30,11 +32,17 @@ class Trainings:
         factors: the model of linear.
         sequence: the model of sequence.
         on_epoch: told of each epoch of sequence's.
+        actor: those of ddpg, td3 and reinforce.
+        on_step: told of each step of theirs.
+        scale: least and highest rating there can be.
     """
 
     factors: FactorSettings
     sequence: SequenceSettings
     on_epoch: OnEpoch | None = None
+    actor: ActorSettings = field(default_factory=ActorSettings)
+    on_step: OnStep | None = None
+    scale: tuple[float, float] = (0.5, 5.0)
 
 
 def policy_rankers(
@@ -59,11 +67,14 @@ def policy_rankers(
         ConfigurationError: a name is unknown, or its policy does not rank by scores.
     """
     trainers: Mapping[str, Callable[[RatingLog], PolicyModel]] = {
-        LINEAR: lambda past: _train_linear(past, items, trainings.factors),
+        LINEAR: lambda past: train_factors(items, newest_ratings(past), trainings.factors),
         SEQUENCE: lambda past: _train_sequence(past, items, trainings.sequence, trainings.on_epoch),
     }
 
     def maker_of(name: str) -> Callable[[RatingLog], Ranker]:
+        if name in ACTORS:
+            fallback = maker_of(settings.actor_fallback)
+            return lambda past: _actor_ranker(name, past, items, settings, trainings, fallback(past))
         policy = make_contestant(name, settings)
         if name.startswith(RANDOM) or not isinstance(policy, ScoringPolicy):
             raise ConfigurationError(f"policy {name!r} does not rank by scores: next_item cannot measure it")
@@ -90,10 +101,34 @@ def _train_sequence(
     return train_sequence(past, [item.item_id for item in items], settings, on_epoch).model
 
 
-def _train_linear(past: RatingLog, items: Sequence[Item], settings: FactorSettings) -> PolicyModel:
-    """Return factors of the newest rating of each user and item."""
-    pairs = past.users * past.size + past.rows
-    newest = len(past) - 1 - np.unique(pairs[::-1], return_index=True)[1]
-    _, users = np.unique(past.users[newest], return_inverse=True)
-    values = past.ratings[newest] / RATING_QUANTUM
-    return train_factors(items, Ratings(users, past.rows[newest], values), settings)
+def _actor_ranker(
+    name: str,
+    past: RatingLog,
+    items: Sequence[Item],
+    settings: PolicySettings,
+    trainings: Trainings,
+    fallback: Ranker,
+) -> ActorRanker:
+    if settings.actor_distance not in {"model", INNER}:
+        raise ConfigurationError(f"next_item ranks actors by {INNER}, got actor_distance {settings.actor_distance!r}")
+    model = train_policy(name, past, items, trainings)
+    rerank = model.rerank if settings.actor_rerank is None else settings.actor_rerank
+    return ActorRanker(model.align(items), fallback, rerank)
+
+
+def train_policy(name: str, past: RatingLog, items: Sequence[Item], trainings: Trainings) -> ActorModel:
+    """Return the model of ddpg, td3 or reinforce, learned from a log.
+
+    Raises:
+        ConfigurationError: torch is not installed, or the log is too short.
+    """
+    try:
+        from recommender.rl.loop import train_actor  # noqa: PLC0415 - torch only when asked for
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"training {name} needs {error.name}: install streamrec[trainer]") from error
+    item_ids = [item.item_id for item in items]
+    try:
+        vectors = embed_log(past, items, trainings.factors)
+        return train_actor(name, past, item_ids, vectors, trainings.scale, trainings.actor, trainings.on_step).model
+    except ValueError as error:
+        raise ConfigurationError(f"{name} cannot be trained on these events: {error}") from error

@@ -229,7 +229,9 @@ def read_profiles(ledgers: Mapping[str, Ledger | None], catalogue: Catalogue) ->
     rated = [
         Rated(user_id, 0, np.zeros(catalogue.dim), NO_ENTRIES)
         if ledger is None
-        else Rated(user_id, ledger.t, ledger.mean if _is_current(ledger, catalogue) else None, next(entries))
+        else Rated(
+            user_id, ledger.t, ledger.mean if _is_current(ledger, catalogue) else None, next(entries), ledger.tail
+        )
         for user_id, ledger in ledgers.items()
     ]
     return {profile.user_id: profile for profile in build_profiles(rated, catalogue)}

@@ -42,7 +42,7 @@ def explain(
         statistics: of all items.
         draws: the draws of the request.
     """
-    name, rows = policy.name, slate.rows
+    name, rows = slate.fallback or policy.name, slate.rows
     terms = policy.terms(rows, profile, catalogue, statistics)
     if terms is not None:
         items = _explain_terms(terms, slate, profile, catalogue)

@@ -5,6 +5,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import structlog
 
@@ -58,7 +59,8 @@ def run_scorer(settings: Settings, stop: threading.Event) -> None:
         cleanup.callback(admin.close)
         ratings, requests = (require_topic(admin, settings.topic(role)) for role in _READ)
         answers, letters = (require_topic(admin, settings.topic(role)) for role in _WRITTEN)
-        catalogue = LiveCatalogue(settings, admin, _prepare, tuple(POLICY_MODELS), read_policy_model)
+        read = partial(read_policy_model, scale=(settings.rating_min, settings.rating_max))
+        catalogue = LiveCatalogue(settings, admin, _prepare, tuple(POLICY_MODELS), read)
         cleanup.callback(catalogue.stop)
         catalogue.start()
         catalogue.wait_until_ready(START_TIMEOUT_S)

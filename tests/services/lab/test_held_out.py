@@ -35,7 +35,7 @@ def task():
 
 @pytest.fixture(scope="module")
 def world(task):
-    return make_world(task, 0, needs_model=True)
+    return make_world(task, 0, {"linear"})
 
 
 def test_half_of_the_users_are_held_out_and_other_seeds_hold_out_others(task):
@@ -49,7 +49,7 @@ def test_what_the_held_out_rated_shapes_nothing_but_themselves(task, world):
     _, held_out = split_users(task.ratings, 0)
     changed = task.ratings.copy()
     changed.loc[changed["user_id"].isin(held_out["user_id"]), "rating"] = 5.0
-    other = make_world(replace(task, ratings=changed), 0, needs_model=True)
+    other = make_world(replace(task, ratings=changed), 0, {"linear"})
     assert other.statistics.sums.tolist() == world.statistics.sums.tolist()
     assert other.statistics.total_sum == world.statistics.total_sum
     ours, theirs = (each.catalogue.models[LINEAR].value for each in (world, other))

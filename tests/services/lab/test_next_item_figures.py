@@ -6,6 +6,8 @@ import pytest
 
 from recommender.diversity import DiversityLimits
 from recommender.factors.training import FactorSettings
+from recommender.policies import PolicySettings
+from recommender.rl.training import ActorSettings
 from recommender.sequence.training import SequenceSettings
 from schemas.errors import ConfigurationError
 from schemas.events import Item
@@ -23,6 +25,19 @@ def quick(monkeypatch):
     monkeypatch.setattr(next_item_figures, "BASELINES", {name: BASELINES[name] for name in ("popular", "markov")})
     short = SequenceSettings(dim=8, epochs=6, batch=200, half_lives=(1.0, 10.0), threads=1, learning_rate=1e-2)
     monkeypatch.setattr(next_item_figures, "SequenceSettings", lambda: short)
+    actors = ActorSettings(
+        frame_size=2,
+        hidden=32,
+        clone_steps=200,
+        clone_rate=3e-3,
+        clone_rows=128,
+        event_dropout=0.0,
+        steps=4,
+        validate_every=50,
+        threads=1,
+        rerank=0,
+    )
+    monkeypatch.setattr(next_item_figures, "ActorSettings", lambda: actors)
 
 
 def task_of(*policies, **changed):
@@ -58,6 +73,29 @@ def test_policies_and_baselines_meet_one_measure():
     assert [row[0] for row in report.tables[0].rows][-1] != "sequence"
     assert any(what.startswith("sequence: epoch 1") for what in told)
     assert set(report.bars[0].values) == {*ranking, *baselines}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", ["ddpg", "td3", "reinforce"])
+def test_an_actor_learns_from_what_lies_before_the_cut(name):
+    told = []
+    report = evaluate_next_item(task_of(name, on_progress=lambda what, *_: told.append(what)))
+    assert report.figures["ranking"][name]["ndcg@10"] > 2 * report.figures["baselines"]["popular"]["ndcg@10"]
+    assert any(what.startswith("clone: step 200, held-out NDCG@10 ") for what in told)
+    assert any(what.startswith(f"{name}: step 204") for what in told)
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_actor_without_a_frame_to_learn_from_is_refused():
+    task = task_of("td3")
+    with pytest.raises(ConfigurationError, match="td3 cannot be trained on these events"):
+        evaluate_next_item(task_of("td3", ratings=task.ratings[:60]))
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_actor_by_another_distance_is_refused():
+    with pytest.raises(ConfigurationError, match="ranks actors by inner, got actor_distance 'cosine'"):
+        evaluate_next_item(task_of("td3", settings=PolicySettings(actor_distance="cosine")))
 
 
 @pytest.mark.usefixtures("quick")

@@ -1,0 +1,117 @@
+"""Steps of DDPG a second: a plain loop, ours, and ours compiled, in turn on the same frames.
+
+A step draws 25 users, makes a batch of all their frames (some 2,400 of MovieLens-100k's size) and updates critic,
+actor (every tenth step) and targets, with networks of the same sizes. The plain loop is RecNN's: it makes frames in
+Python for each batch, and computes the actor's loss at every step, whether it is used or not. Ours looks frames up and
+computes what it uses. Its actor is held to the log by cloning, which costs something; its critic is not penalised here,
+as RecNN's is not.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch._dynamo.exc import BackendCompilerFailed
+
+from benchmarks.harness import Side, measure, ratio, read_arguments, report
+from benchmarks.training_sides.loop import FRAME_SIZE, GAMMA, POLICY_STEP, TAU, PlainDdpg, batches
+from recommender.ranking.log import RatingLog
+from recommender.rl.batches import FrameTensors, UserBatches
+from recommender.rl.ddpg import Ddpg
+from recommender.rl.frames import make_frames
+from recommender.rl.networks import Actor
+from recommender.rl.state import centre_ratings
+from recommender.rl.training import ActorSettings
+
+USERS, QUICK_USERS, ITEMS, DIM = 943, 200, 1682, 128
+BATCH_USERS = 25
+STEPS, QUICK_STEPS = 10, 3
+SCALE = (0.5, 5.0)
+EVERY_ROW = 1_000_000
+
+
+def make_log(users: int, seed: int = 5) -> RatingLog:
+    """Return a log of MovieLens-100k's shape: 20 to 700 ratings a user, 106 on average."""
+    rng = np.random.default_rng(seed)
+    lengths = np.clip(rng.lognormal(4.16, 1.0, users), 20, 700).astype(np.int64)
+    rows = np.concatenate([rng.permutation(ITEMS)[:length] for length in lengths])
+    ratings = rng.integers(1, 11, len(rows)) * 5_000
+    return RatingLog(np.repeat(np.arange(users), lengths), rows, ratings, tuple(map(str, range(users))), ITEMS)
+
+
+def plain_side(log: RatingLog, vectors: torch.Tensor, steps: int) -> Side:
+    """Return RecNN's loop."""
+    embeddings = {row: vectors[row] for row in range(ITEMS)}
+    histories = []
+    for user in range(len(log.user_ids)):
+        own = log.users == user
+        ratings = centre_ratings(log.ratings[own] / 10_000, SCALE).astype(np.float32)
+        histories.append({"items": log.rows[own], "ratings": ratings})
+    learner, source = PlainDdpg(DIM), batches(histories, embeddings, BATCH_USERS)
+    return Side("plain loop", lambda: [learner.update(next(source)) for _ in range(steps)], steps)
+
+
+def our_side(name: str, log: RatingLog, vectors: torch.Tensor, steps: int, *, compiled: bool = False) -> Side:
+    """Return ours, its networks compiled or not."""
+    settings = ActorSettings(
+        gamma=GAMMA,
+        tau=TAU,
+        policy_step=POLICY_STEP,
+        conservative=0.0,
+        batch_users=BATCH_USERS,
+        batch_rows=EVERY_ROW,
+        dropout=0.5,
+    )
+    frames = make_frames(log, FRAME_SIZE, SCALE)
+    tensors, places = FrameTensors(frames), UserBatches(frames, BATCH_USERS, EVERY_ROW, settings.seed)
+    learner = Ddpg(Actor(FRAME_SIZE, DIM, settings.hidden, settings.dropout), vectors, settings)
+    if compiled:
+        for network in (learner.actor, learner.actor_target, learner.critics[0], learner.critic_target):
+            network.compile(dynamic=True)
+    return Side(name, _steps(learner, tensors, places, vectors, steps), steps)
+
+
+def _steps(
+    learner: Ddpg, tensors: FrameTensors, places: UserBatches, vectors: torch.Tensor, steps: int
+) -> Callable[[], None]:
+    step = 0
+
+    def run() -> None:
+        nonlocal step
+        for _ in range(steps):
+            step += 1
+            learner.update(tensors.batch(torch.from_numpy(places.places(step)), vectors), step)
+
+    return run
+
+
+def main() -> None:
+    """Measure and report."""
+    arguments = read_arguments("training", __doc__)
+    torch.manual_seed(5)
+    log = make_log(QUICK_USERS if arguments.quick else USERS)
+    vectors = torch.randn(ITEMS, DIM) / DIM**0.5
+    steps = QUICK_STEPS if arguments.quick else STEPS
+    sides = [
+        plain_side(log, vectors, steps),
+        our_side("ours", log, vectors, steps),
+        our_side("ours, compiled", log, vectors, steps, compiled=True),
+    ]
+    try:
+        sides[-1].run()
+        note = ""
+    except BackendCompilerFailed as error:
+        note = f"compiled is left out, since torch.compile does not work here: {str(error).splitlines()[0]}"
+        sides.pop()
+    found = measure(sides, repeats=3 if arguments.quick else 5)
+    plain, ours = found["plain loop"], found["ours"]
+    ratios = {"ours_vs_plain_loop": ratio(plain, ours)}
+    if "ours, compiled" in found:
+        ratios["compiled_vs_plain_loop"] = ratio(plain, found["ours, compiled"])
+    rows = [each.row() | {"per_s": round(1 / each.median_s, 2)} for each in found.values()]
+    note = f"{note}\nRatios are of steps a second. {torch.get_num_threads()} threads.".strip()
+    report("training", rows, ratios, packages=("torch", "numpy"), as_json=arguments.json, note=note)
+
+
+if __name__ == "__main__":
+    main()

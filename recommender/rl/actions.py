@@ -1,0 +1,54 @@
+"""What proto-actions stand for, and whether they look like items."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from recommender.rl.networks import Network
+
+
+def items_near(action: Tensor, vectors: Tensor, temperature: float) -> Tensor:
+    """Return what a proto-action stands for: sum_i softmax(a . x_i / T) x_i, shape [B, D].
+
+    >>> items_near(torch.tensor([[0.0, 0.0]]), torch.eye(2), 0.1)
+    tensor([[0.5000, 0.5000]])
+    """
+    return torch.softmax(action @ vectors.T / temperature, dim=1) @ vectors
+
+
+def act_roughly(actor: Network, state: Tensor, frame_size: int, event_dropout: float) -> Tensor:
+    """Return proto-actions as in training: hidden units left out, and items' vectors of states, but no rating.
+
+    Args:
+        actor: left in evaluation mode.
+        state: shape [B, F (D + 1)].
+        frame_size: F.
+        event_dropout: chance of each item of a state to be left out.
+    """
+    split = state.shape[1] - frame_size
+    kept = (torch.rand(len(state), frame_size, 1) >= event_dropout) / (1.0 - event_dropout)
+    items = (state[:, :split].view(len(state), frame_size, -1) * kept).flatten(1)
+    actor.train()
+    action: Tensor = actor(torch.cat((items, state[:, split:]), dim=1))
+    actor.eval()
+    return action
+
+
+def measure_actions(action: Tensor, chosen: Tensor, vectors: Tensor) -> dict[str, float]:
+    """Return mean distances 1 - cos of actions: to the item that came, to the nearest item, and among themselves.
+
+    Actions that look like items have one near by; actions that are all alike have no distance among themselves.
+
+    >>> measure_actions(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.eye(2))
+    {'action/chosen': 0.5, 'action/nearest': 0.0, 'action/others': 1.0}
+    """
+    with torch.no_grad():
+        unit, items = functional.normalize(action, dim=1), functional.normalize(vectors, dim=1)
+        cosines = unit @ items.T
+        count, total = len(unit), unit.sum(dim=0)
+        others = (total @ total - (unit * unit).sum()) / max(count * (count - 1), 1)
+        return {
+            "action/chosen": 1.0 - functional.cosine_similarity(action, chosen, dim=1).mean().item(),
+            "action/nearest": 1.0 - cosines.amax(dim=1).mean().item(),
+            "action/others": 1.0 - others.item(),
+        }

@@ -1,0 +1,79 @@
+"""Batches of frames as tensors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recommender.arrays import Integers
+from recommender.rl.frames import Frames
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """B transitions.
+
+    Attributes:
+        state: shape [B, F (D + 1)].
+        action: vector of the item that came, shape [B, D].
+        row: its row, shape [B].
+        reward: shape [B].
+        next_state: shape [B, F (D + 1)].
+        done: 1.0 on a user's last frame, shape [B].
+    """
+
+    state: Tensor
+    action: Tensor
+    row: Tensor
+    reward: Tensor
+    next_state: Tensor
+    done: Tensor
+
+
+class FrameTensors:
+    """Frames as tensors, from which batches are looked up."""
+
+    def __init__(self, frames: Frames) -> None:
+        self.rows = torch.from_numpy(np.array(frames.rows))
+        self.rewards = torch.from_numpy(np.array(frames.rewards, dtype=np.float32))
+        self.done = torch.from_numpy(np.array(frames.done, dtype=np.float32))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def states(self, places: Tensor, vectors: Tensor) -> Tensor:
+        """Return the states of some frames alone, shape [B, F (D + 1)]; gradients reach ``vectors`` [N, D]."""
+        return _states(self.rows[places, :-1], self.rewards[places, :-1], vectors)
+
+    def batch(self, places: Tensor, vectors: Tensor) -> Batch:
+        """Return the transitions of some frames."""
+        rows, rewards = self.rows[places], self.rewards[places]
+        return Batch(
+            state=_states(rows[:, :-1], rewards[:, :-1], vectors),
+            action=vectors[rows[:, -1]],
+            row=rows[:, -1],
+            reward=rewards[:, -1],
+            next_state=_states(rows[:, 1:], rewards[:, 1:], vectors),
+            done=self.done[places],
+        )
+
+
+def _states(rows: Tensor, rewards: Tensor, vectors: Tensor) -> Tensor:
+    return torch.cat((vectors[rows].flatten(1), rewards), dim=1)
+
+
+class UserBatches:
+    """Draws batches by user; a draw is a function of seed and step alone, so training goes on where it stopped."""
+
+    def __init__(self, frames: Frames, users: int, rows: int, seed: int) -> None:
+        self._starts = np.flatnonzero(np.diff(frames.users, prepend=-1))
+        self._ends = np.append(self._starts[1:], len(frames))
+        self._users, self._rows, self._seed = users, rows, seed
+
+    def places(self, step: int) -> Integers:
+        """Return the frames of ``users`` users, at most ``rows`` of them, shape [B]."""
+        generator = np.random.default_rng([self._seed, step])
+        chosen = generator.permutation(len(self._starts))[: self._users]
+        places = np.concatenate([np.arange(self._starts[user], self._ends[user]) for user in chosen])
+        return places if len(places) <= self._rows else generator.choice(places, self._rows, replace=False)

@@ -1,0 +1,92 @@
+"""Deep deterministic policy gradient, held to what the log can tell.
+
+    y     = clamp(r + (1 - done) gamma Q'(s', a'), -10, 10),  a' = the items that mu'(s') stands for
+    L_Q   = mean (Q(s, a) - y)^2 + c mean (log mean_i exp Q(s, x_i) - Q(s, a))        every step
+    L_mu  = -log pi(a | s) - w/mean|Q| mean Q(s, the items that mu(s) stands for)       every policy_step
+
+A proto-action is not an item, and a critic that saw items alone can say anything of it. So it is asked of the mean of
+the items near it, sum_i pi_i x_i with pi = softmax(mu . x_i / T), which lies among them.
+
+Source: Lillicrap et al., arXiv:1509.02971; items near a proto-action: Dulac-Arnold et al., arXiv:1512.07679.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from recommender.rl.actions import act_roughly, items_near, measure_actions
+from recommender.rl.batches import Batch
+from recommender.rl.losses import (
+    anchored_policy_loss,
+    bootstrap,
+    clip_gradients,
+    cloning_softmax,
+    conservative_penalty,
+    polyak,
+    value_loss,
+)
+from recommender.rl.networks import Actor, Critic
+from recommender.rl.training import ActorSettings
+
+
+class Ddpg:
+    """An actor, its critic, and their targets."""
+
+    def __init__(self, cloned: Actor, vectors: Tensor, settings: ActorSettings) -> None:
+        self.settings, self.vectors = settings, vectors
+        self.actor = copy.deepcopy(cloned).eval()
+        self.critics = [Critic(settings.frame_size, vectors.shape[1], settings.hidden)]
+        self.actor_target, self.critic_target = copy.deepcopy(self.actor), copy.deepcopy(self.critics[0])
+        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), lr=settings.actor_rate)
+        self.critic_optimiser = torch.optim.Adam(self.critics[0].parameters(), lr=settings.critic_rate)
+
+    def update(self, batch: Batch, step: int) -> dict[str, float]:
+        """Learn from transitions; return losses and values."""
+        s, critic = self.settings, self.critics[0]
+        with torch.no_grad():
+            near = items_near(self.actor_target(batch.next_state), self.vectors, s.temperature)
+            y = bootstrap(batch.reward, batch.done, self.critic_target.value(batch.next_state, near), s.gamma)
+        q = critic.value(batch.state, batch.action)
+        loss = fit = value_loss(q, y)
+        scalars = {"loss/value": fit.item(), "value/q": q.mean().item(), "value/target": y.mean().item()}
+        if s.conservative:
+            drawn, few = self.vectors[torch.randint(len(self.vectors), (s.penalised,))], s.penalised_rows
+            penalty = conservative_penalty(critic.values(batch.state[:few], drawn), q[:few])
+            loss = fit + s.conservative * penalty
+            scalars["loss/conservative"] = penalty.item()
+        self.critic_optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        clip_gradients(critic.parameters(), s.gradient_bound)
+        self.critic_optimiser.step()
+        if step % s.policy_step == 0:
+            scalars |= self._improve(batch)
+        polyak(self.critic_target, critic, s.tau)
+        polyak(self.actor_target, self.actor, s.tau)
+        return scalars
+
+    def _improve(self, batch: Batch) -> dict[str, float]:
+        s = self.settings
+        action = act_roughly(self.actor, batch.state, s.frame_size, s.event_dropout)
+        logits = action @ self.vectors.T / s.temperature
+        near = torch.softmax(logits, dim=1) @ self.vectors
+        q, cloning = self.critics[0].value(batch.state, near), cloning_softmax(logits, batch.row)
+        loss = anchored_policy_loss(q, cloning, s.value_weight)
+        self.actor_optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        clip_gradients(self.actor.parameters(), s.gradient_bound)
+        self.actor_optimiser.step()
+        scalars = {"loss/policy": loss.item(), "loss/clone": cloning.item(), "value/policy": q.mean().item()}
+        return scalars | measure_actions(action, batch.action, self.vectors)
+
+    @property
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        """What a checkpoint keeps."""
+        return {
+            "actor": self.actor,
+            "critic": self.critics[0],
+            "actor_target": self.actor_target,
+            "critic_target": self.critic_target,
+            "actor_optimiser": self.actor_optimiser,
+            "critic_optimiser": self.critic_optimiser,
+        }

@@ -1,0 +1,92 @@
+"""Networks of actor-critic learning in torch, in the layout of the RecNN library, and what they are as layers."""
+
+import torch
+from torch import Tensor, nn
+
+from recommender.embeddings.layers import Layer
+from recommender.rl.state import state_size
+
+
+class Network(nn.Module):
+    """Three affine layers with ReLU and dropout between; the last begins uniform in (-spread, spread)."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, dropout: float, spread: float) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(inputs, hidden)
+        self.linear2 = nn.Linear(hidden, hidden)
+        self.linear3 = nn.Linear(hidden, outputs)
+        self.dropout = dropout
+        nn.init.uniform_(self.linear3.weight, -spread, spread)
+        nn.init.uniform_(self.linear3.bias, -spread, spread)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs, shape [..., outputs]."""
+        hidden = _drop(torch.relu(self.linear1(x)), self.dropout, self.training)
+        return self.after_first(hidden)
+
+    def after_first(self, hidden: Tensor) -> Tensor:
+        """Return the outputs, given what the first layer came to, shape [..., hidden]."""
+        hidden = _drop(torch.relu(self.linear2(hidden)), self.dropout, self.training)
+        outputs: Tensor = self.linear3(hidden)
+        return outputs
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Return the layers as a release has them, first to last."""
+        each = (self.linear1, self.linear2, self.linear3)
+        return tuple(Layer(of.weight.detach().numpy().copy(), of.bias.detach().numpy().copy()) for of in each)
+
+
+def _drop(x: Tensor, rate: float, training: bool) -> Tensor:
+    """Return x with coordinates left out, when training."""
+    return nn.functional.dropout(x, rate, training) if rate else x
+
+
+class Actor(Network):
+    """mu: a state [B, F (D + 1)] to a proto-action [B, D]."""
+
+    def __init__(
+        self, frame_size: int, dim: int, hidden: int = 256, dropout: float = 0.0, spread: float = 0.03
+    ) -> None:
+        super().__init__(state_size(frame_size, dim), hidden, dim, dropout, spread)
+
+
+class Critic(Network):
+    """Q: a state and an action, side by side, to a value [B]."""
+
+    def __init__(
+        self, frame_size: int, dim: int, hidden: int = 256, dropout: float = 0.0, spread: float = 0.003
+    ) -> None:
+        super().__init__(state_size(frame_size, dim) + dim, hidden, 1, dropout, spread)
+        self.dim = dim
+
+    def value(self, state: Tensor, action: Tensor) -> Tensor:
+        """Return Q(s, a), shape [B]."""
+        value: Tensor = self(torch.cat((state, action), dim=1))
+        return value[:, 0]
+
+    def values(self, state: Tensor, items: Tensor) -> Tensor:
+        """Return Q(s, x_i) of items [B, C, D] or, the same of every state, [C, D]; shape [B, C].
+
+        The first layer is linear, so the state's part of it is computed once a state and not once an item.
+        """
+        of_state, of_items = self.linear1.weight[:, : -self.dim], self.linear1.weight[:, -self.dim :]
+        first = (state @ of_state.T + self.linear1.bias)[:, None, :] + items @ of_items.T
+        return self.after_first(_drop(torch.relu(first), self.dropout, self.training))[:, :, 0]
+
+
+class HistoryEncoder(nn.Module):
+    """An LSTM over [x_t, r'_t] of whole padded histories: the state after each event, shape [B, L, hidden]."""
+
+    def __init__(self, dim: int, hidden: int = 256) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(dim + 1, hidden, batch_first=True)
+
+    def forward(self, vectors: Tensor, rewards: Tensor) -> Tensor:
+        """Return the states; what comes after an event has no part in its state, so padding at the end has none.
+
+        Args:
+            vectors: of the items, shape [B, L, D].
+            rewards: r', shape [B, L].
+        """
+        states: Tensor = self.lstm(torch.cat((vectors, rewards[:, :, None]), dim=2))[0]
+        return states

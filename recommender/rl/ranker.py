@@ -1,0 +1,85 @@
+"""An actor as a ranker of many moments at once, by products of matrices.
+
+The policies of the scorer give the same scores, to within rounding, one user at a time and the same bits every time.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recommender.arrays import Flags, Floats, Integers
+from recommender.embeddings.layers import Layer
+from recommender.ranking.log import Moments, Past
+from recommender.ranking.next_item import Ranker
+from recommender.rl.model import AlignedActor
+from recommender.rl.state import make_states
+from schemas.codec import RATING_QUANTUM
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ActorRanker:
+    """Ranks by inner product with the actor's proto-action; critics, where there are any, rank the nearest again.
+
+    Attributes:
+        actor: the model on the rows of the log.
+        fallback: asked about users with fewer events than a state has.
+        rerank: how many of the nearest unseen items the critics rank again; 0 for none.
+    """
+
+    actor: AlignedActor
+    fallback: Ranker
+    rerank: int
+
+    def scores(self, moments: Moments) -> Floats:
+        """Return the scores; see :class:`recommender.ranking.next_item.Ranker`."""
+        frame_size = self.actor.model.frame_size
+        frames = [_newest(past, frame_size, self.actor.has_vector) for past in moments.pasts]
+        is_long = np.array([len(rows) == frame_size for rows, _ in frames], dtype=np.bool_)
+        scores = np.empty((len(frames), len(self.actor.vectors)))
+        if not is_long.all():
+            short = np.flatnonzero(~is_long)
+            pasts = [moments.pasts[place] for place in short.tolist()]
+            scores[short] = self.fallback.scores(Moments(pasts, moments.counts[short], moments.sums[short]))
+        if is_long.any():
+            known = np.flatnonzero(is_long)
+            rows, ratings = (
+                np.stack(column) for column in zip(*[frames[place] for place in known.tolist()], strict=True)
+            )
+            scores[known] = self._rank(rows, ratings, [moments.pasts[place].rows for place in known.tolist()])
+        return scores
+
+    def _rank(self, rows: Integers, ratings: Floats, seen: list[Integers]) -> Floats:
+        model, vectors = self.actor.model, self.actor.vectors
+        states = make_states(vectors[rows], ratings, model.scale)
+        scores = _run(model.actor, states) @ vectors.T
+        lowest = scores.min() - 1.0
+        scores[:, ~self.actor.has_vector] = lowest
+        if not self.rerank or not model.critics:
+            return scores
+        for own, state, past in zip(scores, states, seen, strict=True):
+            unseen = own.copy()
+            unseen[past] = lowest
+            nearest = np.argpartition(-unseen, min(self.rerank, len(own)) - 1)[: self.rerank]
+            values = np.min([_values(critic, state, vectors[nearest]) for critic in model.critics], axis=0)
+            own[nearest] = own.max() + 1.0 + values - values.min()
+        return scores
+
+
+def _newest(past: Past, frame_size: int, has_vector: Flags) -> tuple[Integers, Floats]:
+    """Return the newest items that the model knows, oldest first, and the mean of the user's ratings of each."""
+    known = np.flatnonzero(has_vector[past.rows])[-frame_size:]
+    return past.rows[known], past.sums[known] / past.counts[known] / RATING_QUANTUM
+
+
+def _run(layers: tuple[Layer, ...], x: Floats) -> Floats:
+    for layer in layers[:-1]:
+        x = np.maximum(x @ layer.weight.T + layer.bias, 0.0)
+    return np.asarray(x @ layers[-1].weight.T + layers[-1].bias)
+
+
+def _values(critic: tuple[Layer, ...], state: Floats, items: Floats) -> Floats:
+    """Return Q(s, x_i), shape [C]; the state's part of the first layer is computed once."""
+    first = critic[0]
+    of_state, of_items = first.weight[:, : len(state)], first.weight[:, len(state) :]
+    hidden = np.maximum(items @ of_items.T + (of_state @ state + first.bias), 0.0)
+    return _run(critic[1:], hidden)[:, 0]

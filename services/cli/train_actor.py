@@ -1,0 +1,180 @@
+"""``streamrec train ddpg``, ``td3`` and ``reinforce``."""
+
+from pathlib import Path
+
+from rich.progress import Progress, TextColumn
+
+from recommender.arrays import Floats
+from recommender.diversity import DiversityLimits
+from recommender.rl.training import ActorSettings
+from schemas.errors import ConfigurationError
+from schemas.events import Item
+from services.admin.releases import publish_release
+from services.cli.flags import SettingsArgument
+from services.cli.show import err, say
+from services.cli.sources import ColumnsArgument
+from services.cli.train_sequence import ratings_of
+from services.lab.next_item import gather_log
+from services.lab.vectors import read_vectors
+from services.trainer.actor import ActorRelease, Outputs, train_actor_release
+from streams.settings import Settings
+
+
+def ddpg(
+    *,
+    data: str | None = None,
+    items: str | None = None,
+    columns: ColumnsArgument = None,
+    embeddings: Path | None = None,
+    steps: int = ActorSettings().steps,
+    seed: int = ActorSettings().seed,
+    checkpoint: Path | None = None,
+    tensorboard: Path | None = None,
+    plot: Path | None = None,
+    publish: bool = True,
+    settings: SettingsArgument,
+) -> None:
+    """Train an actor and a critic on who rated what when, and make it the active release of ddpg.
+
+    A model that shows the same few items to everybody is named, and not released.
+
+    Args:
+        data: movielens-100k, synthetic, or a file of ratings; the log of ratings on the bus by default.
+        items: what else is in the catalogue, a file or data set; those of the data set by default.
+        columns: what the file of ratings calls a column.
+        embeddings: where the item vectors begin, a file (parquet, npz, safetensors, pt); factors of the ratings by
+            default.
+        steps: of the algorithm, after cloning, at most; held-out users tell when to stop.
+        seed: of every random number in the training.
+        checkpoint: a file where to go on; one that is there is gone on from.
+        tensorboard: write scalars for TensorBoard to this folder.
+        plot: draw losses, values and actions to this PNG file.
+        publish: make the release the active one.
+        settings: from flags, environment and files.
+    """
+    outputs = Outputs(plot, tensorboard, checkpoint)
+    _train("ddpg", data, items, columns, embeddings, steps, seed, outputs, settings, publish=publish)
+
+
+def td3(
+    *,
+    data: str | None = None,
+    items: str | None = None,
+    columns: ColumnsArgument = None,
+    embeddings: Path | None = None,
+    steps: int = ActorSettings().steps,
+    seed: int = ActorSettings().seed,
+    checkpoint: Path | None = None,
+    tensorboard: Path | None = None,
+    plot: Path | None = None,
+    publish: bool = True,
+    settings: SettingsArgument,
+) -> None:
+    """Train an actor and twin critics on who rated what when, and make it the active release of td3.
+
+    A model that shows the same few items to everybody is named, and not released.
+
+    Args:
+        data: movielens-100k, synthetic, or a file of ratings; the log of ratings on the bus by default.
+        items: what else is in the catalogue, a file or data set; those of the data set by default.
+        columns: what the file of ratings calls a column.
+        embeddings: where the item vectors begin, a file (parquet, npz, safetensors, pt); factors of the ratings by
+            default.
+        steps: of the algorithm, after cloning, at most; held-out users tell when to stop.
+        seed: of every random number in the training.
+        checkpoint: a file where to go on; one that is there is gone on from.
+        tensorboard: write scalars for TensorBoard to this folder.
+        plot: draw losses, values and actions to this PNG file.
+        publish: make the release the active one.
+        settings: from flags, environment and files.
+    """
+    outputs = Outputs(plot, tensorboard, checkpoint)
+    _train("td3", data, items, columns, embeddings, steps, seed, outputs, settings, publish=publish)
+
+
+def reinforce(
+    *,
+    data: str | None = None,
+    items: str | None = None,
+    columns: ColumnsArgument = None,
+    embeddings: Path | None = None,
+    steps: int = ActorSettings().steps,
+    seed: int = ActorSettings().seed,
+    checkpoint: Path | None = None,
+    tensorboard: Path | None = None,
+    plot: Path | None = None,
+    publish: bool = True,
+    settings: SettingsArgument,
+) -> None:
+    """Train a policy over items by REINFORCE on who rated what when, and make it the active release of reinforce.
+
+    A model that shows the same few items to everybody is named, and not released.
+
+    Args:
+        data: movielens-100k, synthetic, or a file of ratings; the log of ratings on the bus by default.
+        items: what else is in the catalogue, a file or data set; those of the data set by default.
+        columns: what the file of ratings calls a column.
+        embeddings: where the item vectors begin, a file (parquet, npz, safetensors, pt); factors of the ratings by
+            default.
+        steps: of the algorithm, after cloning, at most; held-out users tell when to stop.
+        seed: of every random number in the training.
+        checkpoint: a file where to go on; one that is there is gone on from.
+        tensorboard: write scalars for TensorBoard to this folder.
+        plot: draw losses and actions to this PNG file.
+        publish: make the release the active one.
+        settings: from flags, environment and files.
+    """
+    outputs = Outputs(plot, tensorboard, checkpoint)
+    _train("reinforce", data, items, columns, embeddings, steps, seed, outputs, settings, publish=publish)
+
+
+def _train(
+    name: str,
+    data: str | None,
+    items: str | None,
+    columns: dict[str, str] | None,
+    embeddings: Path | None,
+    steps: int,
+    seed: int,
+    outputs: Outputs,
+    settings: Settings,
+    *,
+    publish: bool,
+) -> None:
+    try:
+        parameters = ActorSettings(steps=steps, seed=seed)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    limits = DiversityLimits(settings.least_coverage, settings.least_entropy)
+    scale = (settings.rating_min, settings.rating_max)
+    log, catalogue = gather_log(*ratings_of(data, items, columns, settings))
+    vectors = None if embeddings is None else _vectors(embeddings, catalogue)
+    with Progress(TextColumn("{task.description}"), console=err, transient=True) as progress:
+        result = train_actor_release(
+            name, log, catalogue, scale, parameters, vectors, settings.model_dir, progress, outputs, limits
+        )
+    _report(result, len(log), outputs)
+    if publish:
+        publish_release(settings, result.release)
+        say(f"{result.release.label} is the active release on {settings.topic('models')}")
+
+
+def _vectors(path: Path, items: list[Item]) -> Floats:
+    return read_vectors(path)(items)[0]
+
+
+def _report(result: ActorRelease, ratings: int, outputs: Outputs) -> None:
+    release, trained, shown = result.release, result.trained, result.diversity
+    say(
+        f"{release.label}: {ratings:,} ratings, {trained.frames[0]:,} frames of {trained.model.frame_size}, "
+        f"{len(trained.model.item_ids)} items, D = {trained.model.dim}, step {trained.best}, {result.seconds:.1f} s"
+    )
+    say(f"held-out users' next item: NDCG@10 {trained.ndcg:.4f}, of cloning alone {trained.cloned_ndcg:.4f}")
+    say(
+        f"its lists of 10: coverage {shown.coverage:.3f}, intra-list distance {shown.intra_list_distance:.3f}, "
+        f"entropy {shown.entropy:.2f} bits"
+    )
+    say(f"{release.uri}  sha256 {release.sha256}")
+    for what, path in (("drawn", outputs.plot), ("scalars", outputs.scalars), ("checkpoint", outputs.checkpoint)):
+        if path is not None:
+            say(f"{what} in {path}")
