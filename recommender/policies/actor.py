@@ -200,8 +200,8 @@ class Look:
 
     def values(self, rows: Integers) -> Floats:
         """Return min over critics of Q(s, x) of ``rows``, shape [M]; the least where there is no vector."""
-        pairs = np.concatenate((np.tile(self.state, (len(rows), 1)), self.aligned.vectors[rows]), axis=1)
-        values = np.min([critic.run(pairs)[:, 0] for critic in self.aligned.model.critic_networks], axis=0)
+        vectors, critics = self.aligned.vectors[rows], self.aligned.model.critic_networks
+        values = np.min([critic.run_after(self.state, vectors)[:, 0] for critic in critics], axis=0)
         values[~self.aligned.has_vector[rows]] = -FARTHEST
         return np.asarray(np.clip(np.nan_to_num(values, nan=-FARTHEST), -FARTHEST, FARTHEST))
 

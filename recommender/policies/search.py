@@ -21,7 +21,7 @@ from recommender.policies.sequence import aligned_of, state_of
 from recommender.policies.settings import PolicySettings
 from recommender.policies.taste import taste, tastes
 from recommender.profile import Profile
-from recommender.rl.model import ACTORS
+from recommender.rl.model import ACTORS, AlignedActor
 from recommender.rows import AllBut
 from recommender.sequence.model import SEQUENCE
 from recommender.statistics import StatisticsView
@@ -87,6 +87,9 @@ Shortlist = Callable[[SlateRequest, Profile, Catalogue, StatisticsView, PolicySe
 
 def prepare_search(catalogue: Catalogue) -> None:
     """Make what searching a catalogue takes, before the first request meets it."""
+    for name in ACTORS:
+        if name in catalogue.models and isinstance(actor := catalogue.models[name].value, AlignedActor):
+            actor.model.warm_up()
     if catalogue.size >= SEARCHED_ROWS:
         warm_up()
         catalogue.derived(ItemIndex)

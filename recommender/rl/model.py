@@ -122,6 +122,11 @@ class ActorModel:
         """The size of an item's vector and of an action, D."""
         return int(self.vectors.shape[1])
 
+    def warm_up(self) -> None:
+        """Compile what the networks run, or load it from disk."""
+        for network in (self.actor_network, *self.critic_networks):
+            network.run(np.zeros((1, network.inputs)))
+
     def check_scale(self, scale: tuple[float, float]) -> None:
         """Refuse a state whose ratings mean something else.
 

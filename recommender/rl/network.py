@@ -16,17 +16,13 @@ _MATRIX_DIMENSIONS = 2
 
 
 @compiled
-def _apply(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, is_last: bool, y: np.ndarray) -> None:
-    """Write y = weight' x + bias of each row, accumulated over the inputs in order, then the ReLU but in the last."""
+def _add(x: np.ndarray, weight: np.ndarray, y: np.ndarray) -> None:
+    """Add weight' x of each row to y, input by input in order."""
     for row in range(x.shape[0]):
-        y[row] = bias
         for column in range(x.shape[1]):
             value = x[row, column]
             for output in range(y.shape[1]):
                 y[row, output] += value * weight[column, output]
-        if not is_last:
-            for output in range(y.shape[1]):
-                y[row, output] = max(y[row, output], 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,10 +60,27 @@ class Network:
         """
         if x.ndim != _MATRIX_DIMENSIONS or x.shape[1] != self.inputs:
             raise ValueError(f"x must have shape [B, {self.inputs}], got {x.shape}")
-        rows = np.ascontiguousarray(x, dtype=np.float64)
-        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True), 1):
-            given, rows = rows, np.empty((len(x), len(bias)))
-            _apply(given, weight, bias, number == len(self.weights), rows)
+        return self.run_after(np.zeros(0), x)
+
+    def run_after(self, first: Floats, rest: Floats) -> Floats:
+        """Return the outputs of rows that all begin alike, bit for bit those of :meth:`run`, shape [B, outputs].
+
+        Args:
+            first: what every row begins with, shape [S], float64.
+            rest: the rest of each row, shape [B, inputs - S], float64.
+
+        Raises:
+            ValueError: the shapes do not fit.
+        """
+        if rest.ndim != _MATRIX_DIMENSIONS or len(first) + rest.shape[1] != self.inputs:
+            raise ValueError(f"rows must have {self.inputs} numbers, got {first.shape} and {rest.shape}")
+        begun = self.biases[0][np.newaxis].copy()
+        _add(np.ascontiguousarray(first[np.newaxis], dtype=np.float64), self.weights[0][: len(first)], begun)
+        rows = np.repeat(begun, len(rest), axis=0)
+        _add(np.ascontiguousarray(rest, dtype=np.float64), self.weights[0][len(first) :], rows)
+        for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
+            given, rows = np.maximum(rows, 0.0), np.repeat(bias[np.newaxis], len(rest), axis=0)
+            _add(given, weight, rows)
         return rows
 
     def to_tensors(self, prefix: str) -> dict[str, Any]:

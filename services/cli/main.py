@@ -62,6 +62,7 @@ _COMMANDS = (
     (app, "evaluate", "services.cli.evaluate:evaluate", "Measure policies off line, by the code that serves."),
     (app, "recommend", "services.cli.recommend:recommend", "Ask for recommendations for a user."),
     (app, "explain", "services.cli.recommend:explain", "Show the arithmetic of an item's score for a user."),
+    (app, "rank", "services.cli.rank:rank", "Rank items by distance from what a trained actor says; needs no bus."),
     (app, "rate", "services.cli.rate:rate", "Send one rating."),
     (app, "forget", "services.cli.forget:forget", "Have a user forgotten; say what was removed and what cannot be."),
     (app, "validate", "services.cli.validate:validate", "Check ratings of a file or topic; nothing is published."),

@@ -205,6 +205,8 @@ def explain_slot(
     words = []
     if parts.get("relevance") is not None:
         words.append(f"relevance {parts['relevance']:.2f}{_explain_relevance(detail, titles or {})}")
+        if parts.get("distance") is not None:
+            words.append(f"at distance {parts['distance']:.3g}")
     novelty = parts.get("novelty")
     if novelty is not None and novelty < _NOT_NEW:
         words.append(f"times {novelty:.2f} as it was rated lately")
@@ -213,6 +215,8 @@ def explain_slot(
     bonus = parts.get("bonus")
     if bonus is not None and bonus >= _SHOWN_BONUS:
         words.append(f"plus {bonus:.2f} as little is known of it")
+    if parts.get("fallback"):
+        words.append(f"by {parts['fallback']}, as the user has rated too little")
     text = ", ".join(words)
     return f"drawn to explore; {text}".removesuffix("; ") if slot.explored else text
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from rich.columns import Columns
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -40,15 +41,29 @@ def show_findings(title: str, findings: Sequence[Finding]) -> None:
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
     """Show a table; cells are text, never markup. Piped, it is as wide as it needs."""
+    table = _make_table(title, columns, rows)
+    if out.is_terminal:
+        out.print(table)
+    else:
+        Console(width=240).print(table)
+
+
+def show_beside(tables: Sequence[tuple[str, Sequence[str], Iterable[Sequence[str | Text]]]]) -> None:
+    """Show tables of a title, columns and rows side by side, or below one another where the terminal is too narrow."""
+    shown = Columns([_make_table(*table) for table in tables], padding=(0, 3))
+    if out.is_terminal:
+        out.print(shown)
+    else:
+        Console(width=240 * max(len(tables), 1)).print(shown)
+
+
+def _make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
     table = Table(title=Text(title), title_justify="left", header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
-    if out.is_terminal:
-        out.print(table)
-    else:
-        Console(width=240).print(table)
+    return table
 
 
 @contextmanager

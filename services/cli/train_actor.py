@@ -4,11 +4,9 @@ from pathlib import Path
 
 from rich.progress import Progress, TextColumn
 
-from recommender.arrays import Floats
 from recommender.diversity import DiversityLimits
 from recommender.rl.training import ActorSettings
 from schemas.errors import ConfigurationError
-from schemas.events import Item
 from services.admin.releases import publish_release
 from services.cli.flags import SettingsArgument
 from services.cli.show import err, say
@@ -26,6 +24,7 @@ def ddpg(
     items: str | None = None,
     columns: ColumnsArgument = None,
     embeddings: Path | None = None,
+    clone_steps: int = ActorSettings().clone_steps,
     steps: int = ActorSettings().steps,
     seed: int = ActorSettings().seed,
     checkpoint: Path | None = None,
@@ -44,6 +43,7 @@ def ddpg(
         columns: what the file of ratings calls a column.
         embeddings: where the item vectors begin, a file (parquet, npz, safetensors, pt); factors of the ratings by
             default.
+        clone_steps: of cloning, which comes first.
         steps: of the algorithm, after cloning, at most; held-out users tell when to stop.
         seed: of every random number in the training.
         checkpoint: a file where to go on; one that is there is gone on from.
@@ -52,8 +52,8 @@ def ddpg(
         publish: make the release the active one.
         settings: from flags, environment and files.
     """
-    outputs = Outputs(plot, tensorboard, checkpoint)
-    _train("ddpg", data, items, columns, embeddings, steps, seed, outputs, settings, publish=publish)
+    parameters, outputs = _parameters(clone_steps, steps, seed), Outputs(plot, tensorboard, checkpoint)
+    _train("ddpg", data, items, columns, embeddings, parameters, outputs, settings, publish=publish)
 
 
 def td3(
@@ -62,6 +62,7 @@ def td3(
     items: str | None = None,
     columns: ColumnsArgument = None,
     embeddings: Path | None = None,
+    clone_steps: int = ActorSettings().clone_steps,
     steps: int = ActorSettings().steps,
     seed: int = ActorSettings().seed,
     checkpoint: Path | None = None,
@@ -80,6 +81,7 @@ def td3(
         columns: what the file of ratings calls a column.
         embeddings: where the item vectors begin, a file (parquet, npz, safetensors, pt); factors of the ratings by
             default.
+        clone_steps: of cloning, which comes first.
         steps: of the algorithm, after cloning, at most; held-out users tell when to stop.
         seed: of every random number in the training.
         checkpoint: a file where to go on; one that is there is gone on from.
@@ -88,8 +90,8 @@ def td3(
         publish: make the release the active one.
         settings: from flags, environment and files.
     """
-    outputs = Outputs(plot, tensorboard, checkpoint)
-    _train("td3", data, items, columns, embeddings, steps, seed, outputs, settings, publish=publish)
+    parameters, outputs = _parameters(clone_steps, steps, seed), Outputs(plot, tensorboard, checkpoint)
+    _train("td3", data, items, columns, embeddings, parameters, outputs, settings, publish=publish)
 
 
 def reinforce(
@@ -98,6 +100,7 @@ def reinforce(
     items: str | None = None,
     columns: ColumnsArgument = None,
     embeddings: Path | None = None,
+    clone_steps: int = ActorSettings().clone_steps,
     steps: int = ActorSettings().steps,
     seed: int = ActorSettings().seed,
     checkpoint: Path | None = None,
@@ -116,6 +119,7 @@ def reinforce(
         columns: what the file of ratings calls a column.
         embeddings: where the item vectors begin, a file (parquet, npz, safetensors, pt); factors of the ratings by
             default.
+        clone_steps: of cloning, which comes first.
         steps: of the algorithm, after cloning, at most; held-out users tell when to stop.
         seed: of every random number in the training.
         checkpoint: a file where to go on; one that is there is gone on from.
@@ -124,8 +128,15 @@ def reinforce(
         publish: make the release the active one.
         settings: from flags, environment and files.
     """
-    outputs = Outputs(plot, tensorboard, checkpoint)
-    _train("reinforce", data, items, columns, embeddings, steps, seed, outputs, settings, publish=publish)
+    parameters, outputs = _parameters(clone_steps, steps, seed), Outputs(plot, tensorboard, checkpoint)
+    _train("reinforce", data, items, columns, embeddings, parameters, outputs, settings, publish=publish)
+
+
+def _parameters(clone_steps: int, steps: int, seed: int) -> ActorSettings:
+    try:
+        return ActorSettings(clone_steps=clone_steps, steps=steps, seed=seed)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _train(
@@ -134,21 +145,16 @@ def _train(
     items: str | None,
     columns: dict[str, str] | None,
     embeddings: Path | None,
-    steps: int,
-    seed: int,
+    parameters: ActorSettings,
     outputs: Outputs,
     settings: Settings,
     *,
     publish: bool,
 ) -> None:
-    try:
-        parameters = ActorSettings(steps=steps, seed=seed)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
     limits = DiversityLimits(settings.least_coverage, settings.least_entropy)
     scale = (settings.rating_min, settings.rating_max)
     log, catalogue = gather_log(*ratings_of(data, items, columns, settings))
-    vectors = None if embeddings is None else _vectors(embeddings, catalogue)
+    vectors = None if embeddings is None else read_vectors(embeddings)(catalogue)[0]
     with Progress(TextColumn("{task.description}"), console=err, transient=True) as progress:
         result = train_actor_release(
             name, log, catalogue, scale, parameters, vectors, settings.model_dir, progress, outputs, limits
@@ -157,10 +163,6 @@ def _train(
     if publish:
         publish_release(settings, result.release)
         say(f"{result.release.label} is the active release on {settings.topic('models')}")
-
-
-def _vectors(path: Path, items: list[Item]) -> Floats:
-    return read_vectors(path)(items)[0]
 
 
 def _report(result: ActorRelease, ratings: int, outputs: Outputs) -> None:

@@ -10,6 +10,7 @@ from recommender.catalogue import VectorsOf
 from recommender.diversity import DiversityLimits
 from recommender.factors.training import FactorSettings
 from recommender.policies import PolicySettings
+from recommender.rl.training import ActorSettings
 from schemas.events import Item
 from services.lab.plots import Panel
 
@@ -29,6 +30,7 @@ class Task:
         policies: names, as the protocol knows them.
         settings: parameters of the policies.
         factors: how the model of ``linear`` is trained.
+        actor: how those of ``ddpg``, ``td3`` and ``reinforce`` are.
         scale: least and highest rating there can be.
         limits: below which a policy counts as collapsed.
         splits: seeds of the splits, where a protocol splits at random.
@@ -42,6 +44,7 @@ class Task:
     policies: Sequence[str]
     settings: PolicySettings = field(default_factory=PolicySettings)
     factors: FactorSettings = field(default_factory=FactorSettings)
+    actor: ActorSettings = field(default_factory=ActorSettings)
     scale: tuple[float, float] = (0.5, 5.0)
     limits: DiversityLimits = field(default_factory=DiversityLimits)
     splits: Sequence[int] = (0, 1, 2, 3, 4)

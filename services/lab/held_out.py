@@ -128,7 +128,9 @@ def _train(name: str, ratings: pd.DataFrame, task: Task) -> PolicyModel:
     each = ratings_of(ratings, task)
     quantised = np.rint(ratings["rating"].to_numpy() * RATING_QUANTUM).astype(np.int64)
     log = RatingLog(each.users, each.rows, quantised, tuple(map(str, range(each.n_users))), len(task.items))
-    return train_policy(name, log, task.items, Trainings(task.factors, SequenceSettings(), scale=task.scale))
+    return train_policy(
+        name, log, task.items, Trainings(task.factors, SequenceSettings(), actor=task.actor, scale=task.scale)
+    )
 
 
 def split_users(ratings: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:

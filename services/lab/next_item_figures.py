@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recommender.ranking.measures import Estimate, Report, compare
-from recommender.rl.training import ActorSettings, ActorStep
+from recommender.rl.training import ActorStep
 from recommender.sequence.training import SequenceLoss, SequenceSettings
 from schemas.errors import ConfigurationError
 from services.lab import evaluation
@@ -40,7 +40,7 @@ def evaluate_next_item(task: Task) -> evaluation.Report:
         if step.ndcg is not None:
             task.on_progress(f"{step.phase}: step {step.step}, held-out NDCG@10 {step.ndcg:.4f}", done, total)
 
-    trainings = Trainings(task.factors, SequenceSettings(), on_epoch, ActorSettings(), on_step, task.scale)
+    trainings = Trainings(task.factors, SequenceSettings(), on_epoch, task.actor, on_step, task.scale)
     makers = policy_rankers(task.policies, items, task.vectors_of, task.settings, trainings)
     try:
         ranked = rank(log, items, makers, baselines, on_ranker)

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import safetensors.numpy
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from recommender.arrays import Flags, Floats
 from recommender.catalogue import VectorsOf
@@ -18,8 +16,10 @@ from recommender.embeddings.features import FeatureEncoder
 from recommender.embeddings.model import EmbeddingModel, build_model
 from recommender.embeddings.pca import train_pca
 from recommender.embeddings.training import MIN_ITEMS, AutoencoderSettings, EmbeddingKind, PcaSettings
-from schemas.errors import ConfigurationError, DataError
+from recommender.tensors import read_numbers, read_strings
+from schemas.errors import ConfigurationError, DataError, ModelError
 from schemas.events import Item
+from services.lab.tensor_files import SUFFIXES, read_tensors
 
 
 def read_vectors(path: Path) -> VectorsOf:
@@ -29,7 +29,7 @@ def read_vectors(path: Path) -> VectorsOf:
 
         .parquet                    columns item_id, x0, x1, ...
         .npz                        arrays item_ids (strings) and vectors [N, D]
-        .safetensors, .pt, .pth     a dictionary of tensors: one of [D] by item id
+        .safetensors, .pt, .pth     a dictionary of tensors: one of [D] by item id; or a release's model.safetensors
 
     Nothing that a file could have run is run: strings in npz must not be pickled, and of ``.pt`` only tensors are read.
 
@@ -37,22 +37,33 @@ def read_vectors(path: Path) -> VectorsOf:
         DataError: the file cannot be read, lacks a part, names an item twice, or a number is not finite.
         ConfigurationError: a ``.pt`` file is given and torch is not installed.
     """
-    readers = {".npz": _read_npz, ".safetensors": _read_safetensors, ".pt": _read_torch, ".pth": _read_torch}
-    item_ids, given = readers.get(path.suffix.lower(), _read_parquet)(path)
+    item_ids, vectors = read_named_vectors(path)
     places = {item_id: place for place, item_id in enumerate(item_ids)}
-    if len(places) < len(item_ids):
-        raise DataError(f"{path} must name each item once, got {len(item_ids)} rows of {len(places)} items")
-    with np.errstate(over="ignore"):
-        vectors = given.astype(np.float32).astype(np.float64)
-    if not np.isfinite(vectors).all():
-        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-        raise DataError(f"{path}: vectors must be finite, got {vectors[row]} for item {item_ids[row]!r}")
 
     def vectors_of(items: Sequence[Item]) -> tuple[Floats, Flags]:
         found = np.array([places.get(item.item_id, -1) for item in items], dtype=np.int64)
         return np.where(found[:, np.newaxis] >= 0, vectors[found], 0.0), found >= 0
 
     return vectors_of
+
+
+def read_named_vectors(path: Path) -> tuple[list[str], Floats]:
+    """Return the item ids of a file of vectors, N of them, and the vectors, shape [N, D]; see :func:`read_vectors`.
+
+    Raises:
+        DataError: as there.
+        ConfigurationError: as there.
+    """
+    readers = {".npz": _read_npz, **dict.fromkeys(SUFFIXES, _read_tensors)}
+    item_ids, given = readers.get(path.suffix.lower(), _read_parquet)(path)
+    if len(distinct := set(item_ids)) < len(item_ids):
+        raise DataError(f"{path} must name each item once, got {len(item_ids)} rows of {len(distinct)} items")
+    with np.errstate(over="ignore"):
+        vectors = given.astype(np.float32).astype(np.float64)
+    if not np.isfinite(vectors).all():
+        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+        raise DataError(f"{path}: vectors must be finite, got {vectors[row]} for item {item_ids[row]!r}")
+    return item_ids, vectors
 
 
 def _read_parquet(path: Path) -> tuple[list[str], NDArray[Any]]:
@@ -89,26 +100,17 @@ def _read_npz(path: Path) -> tuple[list[str], NDArray[Any]]:
     return [str(text) for text in texts.tolist()], vectors
 
 
-def _read_safetensors(path: Path) -> tuple[list[str], NDArray[Any]]:
+def _read_tensors(path: Path) -> tuple[list[str], NDArray[Any]]:
+    tensors = read_tensors(path)
+    if not {"item_ids", "vectors"} <= set(tensors):
+        return _stack(tensors, path)
     try:
-        tensors = safetensors.numpy.load(path.read_bytes())
-    except (OSError, SafetensorError, KeyError) as error:
-        raise DataError(f"{path}: {error!r}") from error
-    return _stack(tensors, path)
-
-
-def _read_torch(path: Path) -> tuple[list[str], NDArray[Any]]:
-    try:
-        import torch  # noqa: PLC0415 - for files of torch only
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(f"reading {path} needs torch: install streamrec[lab]") from error
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise DataError(f"{path} holds more than tensors, or cannot be read: {error}") from error
-    if not isinstance(found, dict) or not all(isinstance(each, torch.Tensor) for each in found.values()):
-        raise DataError(f"{path} must hold a dictionary of tensors, got {type(found).__name__}")
-    return _stack({str(item_id): each.detach().numpy() for item_id, each in found.items()}, path)
+        item_ids, vectors = read_strings(tensors, "item_ids"), read_numbers(tensors, "vectors", 2)
+    except ModelError as error:
+        raise DataError(f"{path}: {error}") from error
+    if len(item_ids) != len(vectors):
+        raise DataError(f"{path} must have a vector for each of {len(item_ids)} items, got {len(vectors)}")
+    return list(item_ids), vectors
 
 
 def _stack(tensors: Mapping[str, NDArray[Any]], path: Path) -> tuple[list[str], NDArray[Any]]:

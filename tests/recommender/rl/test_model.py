@@ -79,6 +79,12 @@ def test_a_state_of_another_rating_scale_is_refused():
         model_of().check_scale((1.0, 5.0))
 
 
+def test_a_release_is_refused_for_a_state_of_another_scale():
+    assert read_policy_model("ddpg", *model_of().to_tensors(), scale=(0.5, 5.0)).type == "ddpg"
+    with pytest.raises(ModelError, match="learned from ratings of"):
+        read_policy_model("ddpg", *model_of().to_tensors(), scale=(1.0, 5.0))
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

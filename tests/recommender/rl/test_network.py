@@ -39,6 +39,14 @@ def test_a_row_has_the_same_bits_alone_and_in_any_batch():
     assert network.run(np.asfortranarray(x)[::-1]).tobytes() == together[::-1].tobytes()
 
 
+@pytest.mark.parametrize("shared", [0, 1, 20, 41])
+def test_rows_that_begin_alike_have_the_same_bits_when_that_is_added_once(shared):
+    network = build_network(random_layers(41, 16, 5), 41, 5, "critic.0")
+    x = np.random.default_rng(1).normal(size=(7, 41))
+    x[:, :shared] = x[0, :shared]
+    assert network.run_after(x[0, :shared], x[:, shared:]).tobytes() == network.run(x).tobytes()
+
+
 def test_no_rows_give_no_outputs():
     assert build_network(random_layers(3, 2), 3, 2, "actor").run(np.zeros((0, 3))).shape == (0, 2)
 
@@ -62,5 +70,8 @@ def test_layers_that_are_no_such_network_are_refused(layers, message):
 
 
 def test_rows_of_another_length_are_refused():
+    network = build_network(random_layers(3, 2), 3, 2, "actor")
     with pytest.raises(ValueError, match=r"x must have shape \[B, 3\], got \(1, 2\)"):
-        build_network(random_layers(3, 2), 3, 2, "actor").run(np.zeros((1, 2)))
+        network.run(np.zeros((1, 2)))
+    with pytest.raises(ValueError, match=r"rows must have 3 numbers, got \(2,\) and \(1, 2\)"):
+        network.run_after(np.zeros(2), np.zeros((1, 2)))

@@ -133,6 +133,36 @@ def test_the_policy_sequence_is_trained_on_the_ratings_of_the_log_and_released(r
     assert len(load_policy_release(release, read_policy_model).item_ids) == 30
 
 
+def test_an_actor_is_trained_on_the_ratings_of_the_log_and_released(run, topics, tmp_path):
+    items = [
+        (f"i{row}".encode(), json.dumps({"item_id": f"i{row}", "genres": ["Drama"], "year": 1990 + row % 5}).encode())
+        for row in range(30)
+    ]
+    ratings = [
+        (
+            f"u{user}".encode(),
+            json.dumps({"user_id": f"u{user}", "item_id": f"i{(user + step) % 30}", "rating": 4}).encode(),
+        )
+        for user in range(30)
+        for step in range(14)
+    ]
+    produce_all(topics, topics.topic("items"), items)
+    produce_all(topics, topics.topic("ratings"), ratings)
+    given = ("--clone-steps", "20", "--steps", "4", "--plot", "trace.png", "--checkpoint", "td3.checkpoint")
+    outcome = run("train", "td3", *given, settings=topics)
+    assert outcome.code == 0, outcome.err
+    assert "420 ratings, 108 frames of 10, 30 items, D = 128, step 24" in outcome.out
+    assert (tmp_path / "trace.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "td3.checkpoint").exists()
+    release = read_releases(topics)["td3"]
+    assert (release.kind, release.label in outcome.out) == ("policy", True)
+    assert len(load_policy_release(release, read_policy_model).item_ids) == 30
+    again = run("train", "td3", *given, "--no-publish", settings=topics)
+    assert release.sha256 in again.out
+    other = run("train", "td3", *given, "--seed", "8", settings=topics)
+    assert (other.code, "checkpoint is of another training" in other.err) == (2, True)
+
+
 def test_training_sequence_without_ratings_is_an_error(run, topics):
     outcome = run("train", "sequence", settings=topics)
     assert outcome.code == 1

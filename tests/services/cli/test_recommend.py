@@ -28,6 +28,11 @@ def slot(explored=False, **parts):
         (slot(relevance=3.0, explored=True), "drawn to explore; relevance 3.00"),
         (slot(explored=True), "drawn to explore"),
         (slot(distance=2.0), ""),
+        (slot(relevance=-2.0, novelty=1.0, bonus=0.0, distance=2.0), "relevance -2.00, at distance 2"),
+        (
+            slot(relevance=3.0, novelty=1.0, bonus=0.0, fallback="greedy"),
+            "relevance 3.00, by greedy, as the user has rated too little",
+        ),
     ],
 )
 def test_parts_are_put_in_words(shown, words):

@@ -11,6 +11,7 @@ from recommender.draws import Draws
 from recommender.factors.training import FactorSettings
 from recommender.policies import PolicySettings, SlateRequest
 from recommender.policies.linear import LINEAR
+from recommender.rl.training import ActorSettings
 from schemas.errors import ConfigurationError, DataError
 from services.lab.contestants import CONFIGURATIONS, make_contestant
 from services.lab.datasets import make_synthetic
@@ -43,6 +44,19 @@ def test_half_of_the_users_are_held_out_and_other_seeds_hold_out_others(task):
     assert set(train["user_id"]).isdisjoint(held_out["user_id"])
     assert held_out["user_id"].nunique() == task.ratings["user_id"].nunique() // 2
     assert set(split_users(task.ratings, 1)[1]["user_id"]) != set(held_out["user_id"])
+
+
+@pytest.mark.parametrize("name", ["ddpg", "td3", "reinforce"])
+def test_an_actor_is_learned_from_the_training_users_and_meets_the_others(task, name):
+    short = ActorSettings(frame_size=3, hidden=16, clone_steps=20, steps=4, validate_every=10, threads=1)
+    report = evaluate_held_out(replace(task, policies=(name,), actor=short, splits=(0,)))
+    assert set(report.figures["gap_closed"]) >= {name, "item_mean"}
+    assert report.figures["diversity"][name]["coverage"] > 0.0
+
+
+def test_a_policy_that_the_protocol_has_no_training_for_is_refused(task):
+    with pytest.raises(ConfigurationError, match="held_out has no training for the model of 'sequence'"):
+        evaluate_held_out(replace(task, policies=("sequence",)))
 
 
 def test_what_the_held_out_rated_shapes_nothing_but_themselves(task, world):

@@ -18,6 +18,19 @@ from services.lab.next_item_figures import evaluate_next_item
 
 ITEMS = [Item(item_id=f"i{row}", title="red", genres=("Drama",), year=1990 + row % 3) for row in range(24)]
 
+ACTORS = ActorSettings(
+    frame_size=2,
+    hidden=32,
+    clone_steps=200,
+    clone_rate=3e-3,
+    clone_rows=128,
+    event_dropout=0.0,
+    steps=4,
+    validate_every=50,
+    threads=1,
+    rerank=0,
+)
+
 
 @pytest.fixture
 def quick(monkeypatch):
@@ -25,19 +38,6 @@ def quick(monkeypatch):
     monkeypatch.setattr(next_item_figures, "BASELINES", {name: BASELINES[name] for name in ("popular", "markov")})
     short = SequenceSettings(dim=8, epochs=6, batch=200, half_lives=(1.0, 10.0), threads=1, learning_rate=1e-2)
     monkeypatch.setattr(next_item_figures, "SequenceSettings", lambda: short)
-    actors = ActorSettings(
-        frame_size=2,
-        hidden=32,
-        clone_steps=200,
-        clone_rate=3e-3,
-        clone_rows=128,
-        event_dropout=0.0,
-        steps=4,
-        validate_every=50,
-        threads=1,
-        rerank=0,
-    )
-    monkeypatch.setattr(next_item_figures, "ActorSettings", lambda: actors)
 
 
 def task_of(*policies, **changed):
@@ -54,6 +54,7 @@ def task_of(*policies, **changed):
         "vectors_of": lambda items: (np.ones((len(items), 2)), np.ones(len(items), dtype=np.bool_)),
         "policies": policies,
         "factors": FactorSettings(dim=4, parts=2, rounds=2),
+        "actor": ACTORS,
     }
     return Task(**{**given, **changed})
 

@@ -68,6 +68,17 @@ def test_a_policy_whose_model_is_not_live_is_answered_as_unavailable():
         assert refusal.value.code == "model_unavailable"
 
 
+def test_a_user_with_too_few_ratings_for_an_actor_is_answered_by_the_fallback_which_each_item_names():
+    sight = make_sight({"u": make_ledger(("a", 4)), "v": make_ledger(("a", 4), ("b", 2))})
+    answerer = make_answerer(actor_fallback="greedy")
+    early, later = (answerer.answer(ask(user, policy="ddpg"), sight) for user in ("u", "v"))
+    greedy = answerer.answer(ask("u", policy="greedy"), sight)
+    assert (early.policy, early.model, early.error) == ("ddpg", "ddpg@1", None)
+    assert [item.parts["fallback"] for item in early.items] == ["greedy"] * 3
+    assert [(item.item_id, item.score) for item in early.items] == [(i.item_id, i.score) for i in greedy.items]
+    assert all("fallback" not in item.parts and "distance" in item.parts for item in later.items)
+
+
 def test_an_empty_catalogue_gives_an_answer_without_items():
     for name in POLICIES:
         answer = make_answerer().answer(ask(policy=name), make_sight({"u": None}, make_catalogue(())))
@@ -133,7 +144,7 @@ def test_an_unreadable_ledger_is_named():
 
 def test_an_unknown_policy_is_refused():
     with pytest.raises(RequestError, match="policy must be one of"):
-        make_answerer().answer(ask(policy="td3"), make_sight({"u": None}))
+        make_answerer().answer(ask(policy="bcq"), make_sight({"u": None}))
 
 
 def test_a_refusal_has_a_code_no_items_and_the_state_if_it_was_looked_at():
@@ -147,6 +158,10 @@ def test_a_refusal_has_a_code_no_items_and_the_state_if_it_was_looked_at():
 
 
 class TestProfile:
+    def test_the_newest_events_are_those_of_the_ledgers_tail(self):
+        tail = read_profiles({"u": make_ledger(("a", 4), ("c", 5), ("a", 1))}, make_catalogue())["u"].tail
+        assert tail["rating"].tolist() == [40_000, 50_000, 10_000]
+
     def test_the_ledgers_mean_serves_as_it_is_when_made_with_the_live_embedding(self):
         ledger = make_ledger(("a", 4), ("c", 5))
         assert read_profiles({"u": ledger}, make_catalogue())["u"].theta.tobytes() == ledger.mean.tobytes()

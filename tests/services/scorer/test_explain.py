@@ -49,6 +49,15 @@ def test_what_people_in_general_have_and_the_shares_make_up_the_personal_part(si
         assert item["general"] + shares == pytest.approx(item["personal"], abs=1e-9)
 
 
+def test_what_the_fallback_of_an_actor_answers_is_explained_by_its_rule():
+    sight = make_sight({"u": make_ledger(("a", 4.0))})
+    answer, explanation = explain(sight, policy="ddpg", k=4)
+    _, own = explain(sight, policy="epsilon_greedy", k=4)
+    assert answer.items[0].parts["fallback"] == "epsilon_greedy"
+    items = [{name: value for name, value in item.items() if name != "fallback"} for item in explanation["items"]]
+    assert items == own["items"]
+
+
 def test_the_rating_that_weighs_most_comes_first_with_its_mean_and_count(sight):
     _, explanation = explain(sight, policy="greedy_compat", k=4)
     of_a = next(item for item in explanation["items"] if item["item_id"] == "a")
