@@ -55,7 +55,7 @@ def test_an_actor_is_learned_from_the_training_users_and_meets_the_others(task, 
 
 
 def test_a_policy_that_the_protocol_has_no_training_for_is_refused(task):
-    with pytest.raises(ConfigurationError, match="held_out has no training for the model of 'sequence'"):
+    with pytest.raises(ConfigurationError, match="held_out trains no model of sequence"):
         evaluate_held_out(replace(task, policies=("sequence",)))
 
 
