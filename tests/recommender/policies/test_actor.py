@@ -101,6 +101,11 @@ def test_critics_rank_the_nearest_again_by_the_lowest_of_what_they_say():
     assert slate_of(only_first, profile, k=3, actor_rerank=0).rows.tolist() == [2, 3, 4]
 
 
+def test_what_critics_say_alike_of_comes_in_catalogue_order_however_near():
+    catalogue = catalogue_of(critics=(ONE,), rerank=50)
+    assert slate_of(catalogue, profile_of(catalogue, (0, 5.0), (3, 4.0))).rows.tolist() == [1, 2, 4, 5]
+
+
 def test_a_model_without_critics_ranks_by_distance_whatever_the_setting():
     catalogue = catalogue_of()
     profile = profile_of(catalogue, (0, 5.0), (3, 4.0))
@@ -119,8 +124,10 @@ def test_items_that_the_model_does_not_know_come_last_with_a_finite_score():
     profile = profile_of(catalogue, (0, 5.0), (3, 4.0))
     assert slate_of(catalogue, profile).rows.tolist() == [2, 4, 1, 5, 6, 7]
     assert slate_of(catalogue, profile).scores[-1] == -FARTHEST
-    critics = catalogue_of(LINE, 8, critics=(FIRST,), rerank=50)
-    assert slate_of(critics, profile).rows.tolist() == [5, 4, 2, 1, 6, 7]
+    # of a zero vector this critic would say 0, of the others -1 and less
+    backward = (Layer(-FIRST[0].weight, np.zeros(1)),)
+    critics = catalogue_of(LINE, 8, critics=(backward,), rerank=50)
+    assert slate_of(critics, profile).rows.tolist() == [1, 2, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize("tail", [True, False])

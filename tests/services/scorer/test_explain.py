@@ -15,8 +15,8 @@ def sight():
     return make_sight({"u": make_ledger(*RATED), "v": None}, catalogue, statistics)
 
 
-def explain(sight, **said):
-    answer = make_answerer().answer(ask(explain=True, exclude_seen=False, **said), sight)
+def explain(sight, parameters=None, **said):
+    answer = make_answerer(**(parameters or {})).answer(ask(explain=True, exclude_seen=False, **said), sight)
     return answer, answer.explanation
 
 
@@ -49,11 +49,13 @@ def test_what_people_in_general_have_and_the_shares_make_up_the_personal_part(si
         assert item["general"] + shares == pytest.approx(item["personal"], abs=1e-9)
 
 
-def test_what_the_fallback_of_an_actor_answers_is_explained_by_its_rule():
-    sight = make_sight({"u": make_ledger(("a", 4.0))})
-    answer, explanation = explain(sight, policy="ddpg", k=4)
-    _, own = explain(sight, policy="epsilon_greedy", k=4)
-    assert answer.items[0].parts["fallback"] == "epsilon_greedy"
+@pytest.mark.parametrize("fallback", ["epsilon_greedy", "ucb", "greedy_compat"])
+def test_what_the_fallback_of_an_actor_answers_is_explained_by_its_rule(fallback):
+    catalogue = make_catalogue()
+    sight = make_sight({"u": make_ledger(("a", 4.0))}, catalogue, make_statistics(catalogue, a=(4, 16.0), c=(3, 9.0)))
+    answer, explanation = explain(sight, {"actor_fallback": fallback}, policy="ddpg", k=4)
+    _, own = explain(sight, policy=fallback, k=4)
+    assert answer.items[0].parts["fallback"] == fallback
     items = [{name: value for name, value in item.items() if name != "fallback"} for item in explanation["items"]]
     assert items == own["items"]
 
