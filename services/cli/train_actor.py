@@ -1,7 +1,9 @@
 """``streamrec train ddpg``, ``td3`` and ``reinforce``."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from cyclopts import Parameter
 from rich.progress import Progress, TextColumn
 
 from recommender.diversity import DiversityLimits
@@ -18,149 +20,82 @@ from services.trainer.actor import ActorRelease, Outputs, train_actor_release
 from streams.settings import Settings
 
 
-def ddpg(
-    *,
-    data: str | None = None,
-    items: str | None = None,
-    columns: ColumnsArgument = None,
-    embeddings: Path | None = None,
-    clone_steps: int = ActorSettings().clone_steps,
-    steps: int = ActorSettings().steps,
-    seed: int = ActorSettings().seed,
-    checkpoint: Path | None = None,
-    tensorboard: Path | None = None,
-    plot: Path | None = None,
-    publish: bool = True,
-    settings: SettingsArgument,
-) -> None:
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ActorFlags:
+    """What the three commands take.
+
+    Attributes:
+        data: movielens-100k, synthetic, or a file of ratings; the log of ratings on the bus by default.
+        items: what else is in the catalogue, a file or data set; those of the data set by default.
+        columns: what the file of ratings calls a column.
+        embeddings: where the item vectors begin, a file (parquet, npz, safetensors, pt); factors of the ratings by
+            default.
+        clone_steps: of cloning, which comes first.
+        steps: of the algorithm, after cloning, at most; held-out users tell when to stop.
+        seed: of every random number in the training.
+        checkpoint: a file where to go on; one that is there is gone on from.
+        tensorboard: write scalars for TensorBoard to this folder.
+        plot: draw losses, values and actions to this PNG file.
+        publish: make the release the active one.
+    """
+
+    data: str | None = None
+    items: str | None = None
+    columns: ColumnsArgument = None
+    embeddings: Path | None = None
+    clone_steps: int = ActorSettings().clone_steps
+    steps: int = ActorSettings().steps
+    seed: int = ActorSettings().seed
+    checkpoint: Path | None = None
+    tensorboard: Path | None = None
+    plot: Path | None = None
+    publish: bool = True
+
+
+NO_FLAGS = ActorFlags()
+
+
+def ddpg(*, flags: ActorFlags = NO_FLAGS, settings: SettingsArgument) -> None:
     """Train an actor and a critic on who rated what when, and make it the active release of ddpg.
 
     A model that shows the same few items to everybody is named, and not released.
-
-    Args:
-        data: movielens-100k, synthetic, or a file of ratings; the log of ratings on the bus by default.
-        items: what else is in the catalogue, a file or data set; those of the data set by default.
-        columns: what the file of ratings calls a column.
-        embeddings: where the item vectors begin, a file (parquet, npz, safetensors, pt); factors of the ratings by
-            default.
-        clone_steps: of cloning, which comes first.
-        steps: of the algorithm, after cloning, at most; held-out users tell when to stop.
-        seed: of every random number in the training.
-        checkpoint: a file where to go on; one that is there is gone on from.
-        tensorboard: write scalars for TensorBoard to this folder.
-        plot: draw losses, values and actions to this PNG file.
-        publish: make the release the active one.
-        settings: from flags, environment and files.
     """
-    parameters, outputs = _parameters(clone_steps, steps, seed), Outputs(plot, tensorboard, checkpoint)
-    _train("ddpg", data, items, columns, embeddings, parameters, outputs, settings, publish=publish)
+    _train("ddpg", flags, settings)
 
 
-def td3(
-    *,
-    data: str | None = None,
-    items: str | None = None,
-    columns: ColumnsArgument = None,
-    embeddings: Path | None = None,
-    clone_steps: int = ActorSettings().clone_steps,
-    steps: int = ActorSettings().steps,
-    seed: int = ActorSettings().seed,
-    checkpoint: Path | None = None,
-    tensorboard: Path | None = None,
-    plot: Path | None = None,
-    publish: bool = True,
-    settings: SettingsArgument,
-) -> None:
+def td3(*, flags: ActorFlags = NO_FLAGS, settings: SettingsArgument) -> None:
     """Train an actor and twin critics on who rated what when, and make it the active release of td3.
 
     A model that shows the same few items to everybody is named, and not released.
-
-    Args:
-        data: movielens-100k, synthetic, or a file of ratings; the log of ratings on the bus by default.
-        items: what else is in the catalogue, a file or data set; those of the data set by default.
-        columns: what the file of ratings calls a column.
-        embeddings: where the item vectors begin, a file (parquet, npz, safetensors, pt); factors of the ratings by
-            default.
-        clone_steps: of cloning, which comes first.
-        steps: of the algorithm, after cloning, at most; held-out users tell when to stop.
-        seed: of every random number in the training.
-        checkpoint: a file where to go on; one that is there is gone on from.
-        tensorboard: write scalars for TensorBoard to this folder.
-        plot: draw losses, values and actions to this PNG file.
-        publish: make the release the active one.
-        settings: from flags, environment and files.
     """
-    parameters, outputs = _parameters(clone_steps, steps, seed), Outputs(plot, tensorboard, checkpoint)
-    _train("td3", data, items, columns, embeddings, parameters, outputs, settings, publish=publish)
+    _train("td3", flags, settings)
 
 
-def reinforce(
-    *,
-    data: str | None = None,
-    items: str | None = None,
-    columns: ColumnsArgument = None,
-    embeddings: Path | None = None,
-    clone_steps: int = ActorSettings().clone_steps,
-    steps: int = ActorSettings().steps,
-    seed: int = ActorSettings().seed,
-    checkpoint: Path | None = None,
-    tensorboard: Path | None = None,
-    plot: Path | None = None,
-    publish: bool = True,
-    settings: SettingsArgument,
-) -> None:
+def reinforce(*, flags: ActorFlags = NO_FLAGS, settings: SettingsArgument) -> None:
     """Train a policy over items by REINFORCE on who rated what when, and make it the active release of reinforce.
 
     A model that shows the same few items to everybody is named, and not released.
-
-    Args:
-        data: movielens-100k, synthetic, or a file of ratings; the log of ratings on the bus by default.
-        items: what else is in the catalogue, a file or data set; those of the data set by default.
-        columns: what the file of ratings calls a column.
-        embeddings: where the item vectors begin, a file (parquet, npz, safetensors, pt); factors of the ratings by
-            default.
-        clone_steps: of cloning, which comes first.
-        steps: of the algorithm, after cloning, at most; held-out users tell when to stop.
-        seed: of every random number in the training.
-        checkpoint: a file where to go on; one that is there is gone on from.
-        tensorboard: write scalars for TensorBoard to this folder.
-        plot: draw losses and actions to this PNG file.
-        publish: make the release the active one.
-        settings: from flags, environment and files.
     """
-    parameters, outputs = _parameters(clone_steps, steps, seed), Outputs(plot, tensorboard, checkpoint)
-    _train("reinforce", data, items, columns, embeddings, parameters, outputs, settings, publish=publish)
+    _train("reinforce", flags, settings)
 
 
-def _parameters(clone_steps: int, steps: int, seed: int) -> ActorSettings:
+def _train(name: str, flags: ActorFlags, settings: Settings) -> None:
     try:
-        return ActorSettings(clone_steps=clone_steps, steps=steps, seed=seed)
+        parameters = ActorSettings(clone_steps=flags.clone_steps, steps=flags.steps, seed=flags.seed)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-
-
-def _train(
-    name: str,
-    data: str | None,
-    items: str | None,
-    columns: dict[str, str] | None,
-    embeddings: Path | None,
-    parameters: ActorSettings,
-    outputs: Outputs,
-    settings: Settings,
-    *,
-    publish: bool,
-) -> None:
+    outputs = Outputs(flags.plot, flags.tensorboard, flags.checkpoint)
     limits = DiversityLimits(settings.least_coverage, settings.least_entropy)
     scale = (settings.rating_min, settings.rating_max)
-    log, catalogue = gather_log(*ratings_of(data, items, columns, settings))
-    vectors = None if embeddings is None else read_vectors(embeddings)(catalogue)[0]
+    log, catalogue = gather_log(*ratings_of(flags.data, flags.items, flags.columns, settings))
+    vectors = None if flags.embeddings is None else read_vectors(flags.embeddings)(catalogue)[0]
     with Progress(TextColumn("{task.description}"), console=err, transient=True) as progress:
         result = train_actor_release(
             name, log, catalogue, scale, parameters, vectors, settings.model_dir, progress, outputs, limits
         )
     _report(result, len(log), outputs)
-    if publish:
+    if flags.publish:
         publish_release(settings, result.release)
         say(f"{result.release.label} is the active release on {settings.topic('models')}")
 

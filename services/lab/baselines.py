@@ -21,7 +21,6 @@ from recommender.ranking.baselines import (
 from recommender.ranking.log import RatingLog
 from recommender.ranking.measures import estimate, gains
 from recommender.ranking.next_item import Ranker, cut_at, predict_next
-from schemas.errors import ConfigurationError
 from services.lab.factor_baselines import fit_als, fit_bandit
 
 TRIED_EVERY = 4
@@ -145,17 +144,6 @@ BASELINES: Mapping[str, Baseline] = {
     "lints": Baseline(_lints, _BANDITS, "mabwiser"),
 }
 """Name to baseline."""
-
-
-def check_baselines(names: Sequence[str]) -> None:
-    """Refuse a name that is none.
-
-    Raises:
-        ConfigurationError: naming it.
-    """
-    for name in names:
-        if name not in BASELINES:
-            raise ConfigurationError(f"baseline must be one of {', '.join(BASELINES)}, got {name!r}")
 
 
 def choose_parameters(
