@@ -18,7 +18,7 @@ from tests.recommender.simulation.worlds import compat_terms, random_people
 pytestmark = pytest.mark.integration
 
 POLICIES = ["random_compat", "greedy_compat", "epsilon_greedy_compat", "ucb_compat"]
-USERS, STEPS, SEED = 100, 50, 11
+USERS, STEPS, SEED = 40, 50, 11
 PARAMETERS = PolicySettings(s=150.0, compat_epsilon=0.25)
 
 

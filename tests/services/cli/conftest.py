@@ -8,6 +8,8 @@ import pytest
 import structlog
 
 from services.cli.main import app
+from services.runtime.engines import Engine
+from tests.conftest import KAFKA_HOME
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,12 @@ class Outcome:
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(scope="session")
+def broker(request) -> Engine:
+    """One broker, Apache Kafka where KAFKA_HOME is set: what commands call is tested on each, below ``services``."""
+    return request.getfixturevalue("kafka_broker" if KAFKA_HOME else "tansu_broker")
 
 
 @pytest.fixture
