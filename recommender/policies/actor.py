@@ -146,7 +146,8 @@ class ActorPolicy:
         asked = self.settings
         distance = aligned.model.distance if asked.actor_distance == "model" else asked.actor_distance
         rerank = aligned.model.rerank if asked.actor_rerank is None else asked.actor_rerank
-        return Look(aligned, state, action, distance, rerank if aligned.model.critics else 0)
+        margin = aligned.model.margin if distance == aligned.model.distance else None
+        return Look(aligned, state, action, distance, rerank if aligned.model.critics else 0, margin)
 
     def _slate(self, asked: Asked, look: "Look") -> Slate:
         request = asked.request
@@ -170,6 +171,7 @@ class Look:
         action: a, the proto-action, shape [D].
         distance: what the nearest items are by.
         rerank: how many of them the critics rank again; 0 for none.
+        margin: how much farther than the nearest one these may lie, unless a slate needs them; None for any.
     """
 
     aligned: AlignedActor
@@ -177,13 +179,18 @@ class Look:
     action: Floats
     distance: str
     rerank: int
+    margin: float | None
 
     def best(self, rows: Integers, k: int) -> Integers:
         """Return the positions of the k best of ``rows``, best first: the nearest, or of these what critics say."""
         nearness = -self.distances(rows)
         if not self.rerank:
             return top_k(nearness, None, k)
-        near = np.sort(top_k(nearness, None, max(self.rerank, k)))
+        near = top_k(nearness, None, max(self.rerank, k))
+        if self.margin is not None:
+            within = np.count_nonzero(nearness[near] >= nearness.max(initial=-FARTHEST) - self.margin)
+            near = near[: max(int(within), k)]
+        near = np.sort(near)
         return near[top_k(self.values(rows[near]), None, k)]
 
     def score(self, rows: Integers) -> Scores:

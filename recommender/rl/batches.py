@@ -21,6 +21,7 @@ class Batch:
         reward: shape [B].
         next_state: shape [B, F (D + 1)].
         done: 1.0 on a user's last frame, shape [B].
+        next_row: row of the item that came after, shape [B]; where done, of anything.
     """
 
     state: Tensor
@@ -29,10 +30,11 @@ class Batch:
     reward: Tensor
     next_state: Tensor
     done: Tensor
+    next_row: Tensor
 
 
 class FrameTensors:
-    """Frames as tensors, from which batches are looked up."""
+    """Frames as tensors, from which batches are looked up; those of a user stand side by side and in time order."""
 
     def __init__(self, frames: Frames) -> None:
         self.rows = torch.from_numpy(np.array(frames.rows))
@@ -56,6 +58,7 @@ class FrameTensors:
             reward=rewards[:, -1],
             next_state=_states(rows[:, 1:], rewards[:, 1:], vectors),
             done=self.done[places],
+            next_row=self.rows[(places + 1).clamp(max=len(self) - 1), -1],
         )
 
 

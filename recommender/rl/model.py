@@ -1,4 +1,4 @@
-"""The model of the policies ``ddpg``, ``td3`` and ``reinforce``: an actor, its critics, and the items they speak of."""
+"""The model of the policies of :data:`ACTORS`: an actor, its critics, and the items they speak of."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,12 +26,14 @@ from recommender.tensors import (
 from schemas.errors import ModelError
 from schemas.events import Item
 
-ACTORS = ("ddpg", "td3", "reinforce")
+ACTORS = ("ddpg", "td3", "reinforce", "bcq", "qlearning", "sarsa")
 """Names of the policies, and types of their models."""
 MAX_FRAME_SIZE = 32
 """A ledger keeps so many of a user's newest events one by one."""
 RERANKED = (50, 500)
 """How many of the nearest items critics may rank again."""
+SLATE = 10
+"""How many of them, however far, a ranking by critics has at least, where no slate says how many it needs."""
 
 FORMAT = 1
 METADATA_KEY = "streamrec_policy"
@@ -62,6 +64,7 @@ class ActorModel:
         distance: what the nearest items are by, unless a setting says otherwise; of
             :data:`~recommender.rl.distances.DISTANCES`.
         rerank: how many of the nearest items the critics rank again, 50..500; 0 for none.
+        margin: how much farther than the nearest item, by ``distance``, one may lie that they rank again; None for any.
 
     Raises:
         ModelError: shapes do not fit, a number is not finite or out of range, or an id stands twice.
@@ -76,6 +79,7 @@ class ActorModel:
     critics: tuple[tuple[Layer, ...], ...] = ()
     distance: str = "euclidean"
     rerank: int = 0
+    margin: float | None = None
     actor_network: Network = field(init=False, repr=False)
     critic_networks: tuple[Network, ...] = field(init=False, repr=False)
     _rows: Mapping[str, int] = field(init=False, repr=False)
@@ -116,6 +120,8 @@ class ActorModel:
             raise ModelError(f"rerank must be 0 or in {RERANKED[0]}..{RERANKED[1]}, got {self.rerank}")
         if self.rerank and not self.critics:
             raise ModelError(f"rerank must be 0 without critics, got {self.rerank}")
+        if self.margin is not None and not (self.rerank and 0.0 <= self.margin < float("inf")):
+            raise ModelError(f"margin must be at least 0, and None where nothing is ranked again, got {self.margin}")
 
     @property
     def dim(self) -> int:
@@ -153,6 +159,7 @@ class ActorModel:
             "critics": len(self.critics),
             "distance": self.distance,
             "rerank": self.rerank,
+            "margin": self.margin,
         }
 
     def to_tensors(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -178,6 +185,7 @@ class ActorModel:
             "rerank": self.rerank,
             "actor_layers": len(self.actor),
             "critic_layers": [len(critic) for critic in self.critics],
+            "margin": self.margin,
         }
         return tensors, write_about(METADATA_KEY, about)
 
@@ -192,6 +200,9 @@ class ActorModel:
         counts = about["critic_layers"]
         if not all(isinstance(count, int) for count in counts):
             raise ModelError(f"the policy's critic_layers must be a list of numbers, got {counts!r}")
+        margin = about.get("margin")
+        if not isinstance(margin, float | None):
+            raise ModelError(f"the policy's margin must be of type float, got {margin!r}")
         return cls(
             type=about["type"],
             item_ids=read_strings(tensors, "item_ids"),
@@ -202,6 +213,7 @@ class ActorModel:
             critics=tuple(read_layers(tensors, f"critic.{i}", count) for i, count in enumerate(counts)),
             distance=about["distance"],
             rerank=about["rerank"],
+            margin=margin,
         )
 
     def align(self, items: Sequence[Item]) -> "AlignedActor":

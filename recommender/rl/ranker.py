@@ -11,7 +11,7 @@ from recommender.arrays import Flags, Floats, Integers
 from recommender.embeddings.layers import Layer
 from recommender.ranking.log import Moments, Past
 from recommender.ranking.next_item import Ranker
-from recommender.rl.model import AlignedActor
+from recommender.rl.model import SLATE, AlignedActor
 from recommender.rl.state import make_states
 from schemas.codec import RATING_QUANTUM
 
@@ -60,9 +60,18 @@ class ActorRanker:
             unseen = own.copy()
             unseen[past] = lowest
             nearest = np.argpartition(-unseen, min(self.rerank, len(own)) - 1)[: self.rerank]
+            if model.margin is not None:
+                nearest = _within(nearest, unseen, model.margin)
             values = np.min([_values(critic, state, vectors[nearest]) for critic in model.critics], axis=0)
             own[nearest] = own.max() + 1.0 + values - values.min()
         return scores
+
+
+def _within(nearest: Integers, scores: Floats, margin: float) -> Integers:
+    """Return those of the nearest that lie within the margin of the first, and never fewer than a slate needs."""
+    ordered = nearest[np.argsort(-scores[nearest], kind="stable")]
+    count = np.count_nonzero(scores[ordered] >= scores[ordered[0]] - margin)
+    return ordered[: max(int(count), SLATE)]
 
 
 def _newest(past: Past, frame_size: int, has_vector: Flags) -> tuple[Integers, Floats]:

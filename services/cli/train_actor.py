@@ -1,4 +1,4 @@
-"""``streamrec train ddpg``, ``td3`` and ``reinforce``."""
+"""``streamrec train ddpg``, ``td3``, ``reinforce``, ``bcq``, ``qlearning`` and ``sarsa``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from streams.settings import Settings
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class ActorFlags:
-    """What the three commands take.
+    """What the six commands take.
 
     Attributes:
         data: movielens-100k, synthetic, or a file of ratings; the log of ratings on the bus by default.
@@ -78,6 +78,30 @@ def reinforce(*, flags: ActorFlags = NO_FLAGS, settings: SettingsArgument) -> No
     A model that shows the same few items to everybody is named, and not released.
     """
     _train("reinforce", flags, settings)
+
+
+def bcq(*, flags: ActorFlags = NO_FLAGS, settings: SettingsArgument) -> None:
+    """Train critics of what the log might have shown on who rated what when, and make them the active release of bcq.
+
+    A model that shows the same few items to everybody is named, and not released.
+    """
+    _train("bcq", flags, settings)
+
+
+def qlearning(*, flags: ActorFlags = NO_FLAGS, settings: SettingsArgument) -> None:
+    """Train values of items by Q-learning on who rated what when, and make them the active release of qlearning.
+
+    A model that shows the same few items to everybody is named, and not released.
+    """
+    _train("qlearning", flags, settings)
+
+
+def sarsa(*, flags: ActorFlags = NO_FLAGS, settings: SettingsArgument) -> None:
+    """Train values of items by SARSA on who rated what when, and make them the active release of sarsa.
+
+    A model that shows the same few items to everybody is named, and not released.
+    """
+    _train("sarsa", flags, settings)
 
 
 def _train(name: str, flags: ActorFlags, settings: Settings) -> None:

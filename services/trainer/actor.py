@@ -77,7 +77,7 @@ def train_actor_release(
     """Train on a log and write a release; nothing is published.
 
     Args:
-        name: of the policy: ddpg, td3 or reinforce.
+        name: of the policy, one of :data:`~recommender.rl.model.ACTORS`.
         log: the ratings, in time order.
         items: of the log's rows.
         scale: least and highest rating there can be.

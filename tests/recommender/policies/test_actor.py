@@ -119,6 +119,33 @@ def test_more_slots_than_are_ranked_again_are_filled_from_as_many_nearest():
     assert slate.rows.tolist() == list(range(61, 1, -1))
 
 
+def test_critics_rank_again_what_lies_within_the_margin_of_the_nearest_and_as_many_as_the_slate_needs():
+    # The newest item is i0 at 0; i2 is the nearest unseen one, i7 lies 5 beyond it. The critic likes what is far.
+    line = np.array([[float(row), 0.0] for row in range(70)])
+    catalogue = catalogue_of(line, critics=(FIRST,), rerank=50, margin=5.0)
+    profile = profile_of(catalogue, (1, 5.0), (0, 4.0))
+    assert slate_of(catalogue, profile, k=3).rows.tolist() == [7, 6, 5]
+    assert slate_of(catalogue, profile, k=8).rows.tolist() == [9, 8, 7, 6, 5, 4, 3, 2]
+    assert slate_of(catalogue, profile, k=1, rows=[1, 2, 60]).rows.tolist() == [2]
+
+
+def test_a_margin_is_of_the_models_own_distance():
+    line = np.array([[float(row), 0.0] for row in range(70)])
+    catalogue = catalogue_of(line, critics=(FIRST,), rerank=50, margin=5.0)
+    profile = profile_of(catalogue, (1, 5.0), (0, 4.0))
+    assert slate_of(catalogue, profile, k=3, actor_distance="cityblock").rows.tolist() == [51, 50, 49]
+
+
+def test_the_best_item_of_learned_values_is_what_is_shown():
+    # q(s) = x of the newest item, and Q(s, i) = v(s) + q(s) . x_i
+    vectors = np.random.default_rng(4).normal(size=(30, 2))
+    catalogue = catalogue_of(vectors, name="qlearning", distance="inner")
+    slate = slate_of(catalogue, profile_of(catalogue, (0, 5.0), (1, 4.0)), name="qlearning", k=4)
+    kept = aligned_of("qlearning", catalogue).vectors
+    assert slate.rows.tolist() == (2 + np.argsort(-(kept[2:] @ kept[1]))[:4]).tolist()
+    assert slate.scores.tolist() == pytest.approx(np.sort(kept[2:] @ kept[1])[::-1][:4].tolist())
+
+
 def test_items_that_the_model_does_not_know_come_last_with_a_finite_score():
     catalogue = catalogue_of(LINE, 8)
     profile = profile_of(catalogue, (0, 5.0), (3, 4.0))
