@@ -19,7 +19,7 @@ from recommender.rl.batches import Batch, FrameTensors, UserBatches
 from recommender.rl.bcq import Bcq
 from recommender.rl.cloning import Cloner
 from recommender.rl.ddpg import Ddpg
-from recommender.rl.frames import make_frames, split_users
+from recommender.rl.frames import Frames, make_frames, split_users
 from recommender.rl.held_out import HeldOut
 from recommender.rl.model import ActorModel
 from recommender.rl.networks import Actor, Critic
@@ -82,6 +82,7 @@ def train_actor(
     on_step: OnStep | None = None,
     resume: Checkpoint | None = None,
     on_checkpoint: OnCheckpoint | None = None,
+    frames: Frames | None = None,
 ) -> TrainedActor:
     """Return a policy's model, learned from a log.
 
@@ -95,6 +96,7 @@ def train_actor(
         on_step: told of every step.
         resume: what an earlier training of the same log and settings said to ``on_checkpoint``.
         on_checkpoint: told where to go on, at every look at the held-out users.
+        frames: what :func:`~recommender.rl.frames.make_frames` makes of the log; None to have them made.
 
     Raises:
         ValueError: no user, or none to hold out, has enough events, or the checkpoint is of something else.
@@ -102,7 +104,9 @@ def train_actor(
     """
     settings = settings or ActorSettings()
     with _alone(settings.threads):
-        run = _Run(name, log, vectors, scale, settings)
+        if frames is None:
+            frames = make_frames(log, settings.frame_size, scale)
+        run = _Run(name, log, vectors, frames, settings)
         if resume is not None:
             run.load(resume)
         while not run.has_ended:
@@ -118,9 +122,8 @@ class _Run:
     """A training between two steps."""
 
     def __init__(
-        self, name: str, log: RatingLog, vectors: Floats, scale: tuple[float, float], settings: ActorSettings
+        self, name: str, log: RatingLog, vectors: Floats, frames: Frames, settings: ActorSettings
     ) -> None:
-        frames = make_frames(log, settings.frame_size, scale)
         train, held_out = split_users(frames, settings.validation, settings.seed)
         if not len(train) or not len(held_out):
             raise ValueError(

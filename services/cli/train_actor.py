@@ -37,6 +37,7 @@ class ActorFlags:
         checkpoint: a file where to go on; one that is there is gone on from.
         tensorboard: write scalars for TensorBoard to this folder.
         plot: draw losses, values and actions to this PNG file.
+        frames: keep the frames of the log in this folder, and use them where they are there.
         publish: make the release the active one.
     """
 
@@ -50,6 +51,7 @@ class ActorFlags:
     checkpoint: Path | None = None
     tensorboard: Path | None = None
     plot: Path | None = None
+    frames: Path | None = None
     publish: bool = True
 
 
@@ -109,7 +111,7 @@ def _train(name: str, flags: ActorFlags, settings: Settings) -> None:
         parameters = ActorSettings(clone_steps=flags.clone_steps, steps=flags.steps, seed=flags.seed)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-    outputs = Outputs(flags.plot, flags.tensorboard, flags.checkpoint)
+    outputs = Outputs(flags.plot, flags.tensorboard, flags.checkpoint, flags.frames)
     limits = DiversityLimits(settings.least_coverage, settings.least_entropy)
     scale = (settings.rating_min, settings.rating_max)
     log, catalogue = gather_log(*ratings_of(flags.data, flags.items, flags.columns, settings))

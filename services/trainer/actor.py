@@ -22,6 +22,7 @@ from recommender.rl.ranker import ActorRanker
 from recommender.rl.training import ActorSettings, ActorStep, OnStep, TrainedActor
 from schemas.errors import ConfigurationError, DataError, ModelError
 from schemas.events import Item, ModelRelease
+from services.trainer.frame_cache import cached_frames
 from streams.models.releases import save_release
 
 ASKED_USERS = 1000
@@ -38,11 +39,13 @@ class Outputs:
         plot: a PNG of losses and values.
         scalars: a folder for TensorBoard.
         checkpoint: a file where to go on; one that is there is gone on from.
+        frames: a folder where frames are kept by what they are made of; those that are there are used.
     """
 
     plot: Path | None = None
     scalars: Path | None = None
     checkpoint: Path | None = None
+    frames: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,7 +180,9 @@ def _train(
 
     try:
         item_ids = [item.item_id for item in items]
-        return train_actor(name, log, item_ids, vectors, scale, settings, told, resume, keep)
+        folder = outputs.frames
+        frames = None if folder is None else cached_frames(log, settings.frame_size, scale, folder)
+        return train_actor(name, log, item_ids, vectors, scale, settings, told, resume, keep, frames)
     except ValueError as error:
         kind = ConfigurationError if "checkpoint" in str(error) else DataError
         raise kind(str(error)) from error

@@ -91,6 +91,16 @@ def test_a_training_goes_on_from_its_checkpoint_to_the_same_bytes(tmp_path):
     assert resumed.trained.trace == whole.trained.trace
 
 
+def test_frames_that_are_kept_are_learned_from(tmp_path):
+    folder = tmp_path / "frames"
+    first, again = (train(tmp_path, outputs=Outputs(frames=folder)) for _ in range(2))
+    assert first.release.sha256 == again.release.sha256 == train(tmp_path).release.sha256
+    (path,) = folder.iterdir()
+    with np.load(path) as kept:
+        np.savez(path, **{**kept, "rewards": np.zeros_like(kept["rewards"])})
+    assert train(tmp_path, outputs=Outputs(frames=folder)).release.sha256 != first.release.sha256
+
+
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     file = tmp_path / "x"
     file.write_bytes(b"nothing")
