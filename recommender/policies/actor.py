@@ -17,7 +17,7 @@ from recommender.catalogue import Catalogue
 from recommender.draws import Draws
 from recommender.policies.bandit import BanditPolicy, Exploration, build_slate, check_shapes
 from recommender.policies.choices import choose_best, choose_epsilon_greedily
-from recommender.policies.frame import frame_of
+from recommender.policies.frame import Frame, frame_of
 from recommender.policies.models import model_of
 from recommender.policies.protocol import Asked, Slate, SlateRequest
 from recommender.policies.scores import Scores, Terms
@@ -25,7 +25,7 @@ from recommender.policies.settings import PolicySettings
 from recommender.profile import Profile
 from recommender.rl.distances import FARTHEST, distances_to
 from recommender.rl.model import AlignedActor
-from recommender.rl.state import make_states
+from recommender.rl.state import pad_states
 from recommender.statistics import StatisticsView
 from recommender.topk import top_k
 
@@ -75,8 +75,8 @@ class ActorPolicy:
         if frame is None:
             return None
         model = aligned.model
-        weights = np.tri(model.frame_size + 1, model.frame_size, -1)
-        state = make_states(aligned.vectors[frame.rows], frame.ratings, model.scale)
+        weights = np.tri(model.frame_size + 1, model.frame_size, -1)[-len(frame.rows) - 1 :]
+        state = _state_of(aligned, frame)
         masks = np.concatenate((np.repeat(weights, model.dim, axis=1), weights), axis=1)
         states = masks * state
         actions = model.actor_network.run(states)
@@ -131,13 +131,7 @@ class ActorPolicy:
         places = [place for place, frame in enumerate(frames) if frame is not None]
         if not places:
             return looks
-        states = np.stack(
-            [
-                make_states(aligned.vectors[frame.rows], frame.ratings, aligned.model.scale)
-                for frame in frames
-                if frame is not None
-            ]
-        )
+        states = np.stack([_state_of(aligned, frame) for frame in frames if frame is not None])
         for place, state, action in zip(places, states, aligned.model.actor_network.run(states), strict=True):
             looks[place] = self._look(aligned, state, action)
         return looks
@@ -211,6 +205,10 @@ class Look:
         values = np.min([critic.run_after(self.state, vectors)[:, 0] for critic in critics], axis=0)
         values[~self.aligned.has_vector[rows]] = -FARTHEST
         return np.asarray(np.clip(np.nan_to_num(values, nan=-FARTHEST), -FARTHEST, FARTHEST))
+
+
+def _state_of(aligned: AlignedActor, frame: Frame) -> Floats:
+    return pad_states(aligned.vectors[frame.rows], frame.ratings, aligned.model.scale, aligned.model.frame_size)
 
 
 def aligned_of(name: str, catalogue: Catalogue) -> AlignedActor:

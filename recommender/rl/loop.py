@@ -105,7 +105,7 @@ def train_actor(
     settings = settings or ActorSettings()
     with _alone(settings.threads):
         if frames is None:
-            frames = make_frames(log, settings.frame_size, scale)
+            frames = make_frames(log, settings.frame_size, scale, settings.least)
         run = _Run(name, log, vectors, frames, settings)
         if resume is not None:
             run.load(resume)
@@ -121,13 +121,11 @@ def train_actor(
 class _Run:
     """A training between two steps."""
 
-    def __init__(
-        self, name: str, log: RatingLog, vectors: Floats, frames: Frames, settings: ActorSettings
-    ) -> None:
+    def __init__(self, name: str, log: RatingLog, vectors: Floats, frames: Frames, settings: ActorSettings) -> None:
         train, held_out = split_users(frames, settings.validation, settings.seed)
         if not len(train) or not len(held_out):
             raise ValueError(
-                f"training needs users with at least {settings.frame_size + 1} events, and as many again to hold out, "
+                f"training needs users with at least {settings.least + 1} events, and as many again to hold out, "
                 f"got {len(np.unique(train.users))} and {len(np.unique(held_out.users))}"
             )
         self.name, self.settings = name, settings
@@ -247,6 +245,7 @@ class _Run:
             item_ids=tuple(item_ids[row] for row in known.tolist()),
             vectors=self._vectors().numpy()[known].astype(np.float64),
             frame_size=s.frame_size,
+            least=s.least if s.padded else None,
             scale=scale,
             actor=learner.actor.layers(),
             critics=tuple(critic.layers() for critic in learner.critics),

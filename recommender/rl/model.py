@@ -59,6 +59,7 @@ class ActorModel:
         vectors: x, shape [N, D].
         frame_size: F, how many of a user's newest ratings the state holds, 1..32.
         scale: least and highest rating of the log it was learned from.
+        least: how many ratings a state has at least, 1..F, the rest of it padded; None for F.
         actor: mu, layers from a state of F (D + 1) numbers to a proto-action of D, first to last.
         critics: Q of each critic, layers from [state, action] of F (D + 1) + D numbers to 1; none where there are none.
         distance: what the nearest items are by, unless a setting says otherwise; of
@@ -80,6 +81,7 @@ class ActorModel:
     distance: str = "euclidean"
     rerank: int = 0
     margin: float | None = None
+    least: int | None = None
     actor_network: Network = field(init=False, repr=False)
     critic_networks: tuple[Network, ...] = field(init=False, repr=False)
     _rows: Mapping[str, int] = field(init=False, repr=False)
@@ -111,6 +113,8 @@ class ActorModel:
             raise ModelError(f"the policy's type must be one of {', '.join(ACTORS)}, got {self.type!r}")
         if not 1 <= self.frame_size <= MAX_FRAME_SIZE:
             raise ModelError(f"frame_size must be in 1..{MAX_FRAME_SIZE}, got {self.frame_size}")
+        if not 1 <= self.least_events <= self.frame_size:
+            raise ModelError(f"least must be in 1..{self.frame_size}, got {self.least}")
         low, high = self.scale
         if not -float("inf") < low < high < float("inf"):
             raise ModelError(f"the rating scale must be finite, its least rating below the highest, got {low}..{high}")
@@ -122,6 +126,11 @@ class ActorModel:
             raise ModelError(f"rerank must be 0 without critics, got {self.rerank}")
         if self.margin is not None and not (self.rerank and 0.0 <= self.margin < float("inf")):
             raise ModelError(f"margin must be at least 0, and None where nothing is ranked again, got {self.margin}")
+
+    @property
+    def least_events(self) -> int:
+        """How many ratings a state has at least."""
+        return self.frame_size if self.least is None else self.least
 
     @property
     def dim(self) -> int:
@@ -160,6 +169,7 @@ class ActorModel:
             "distance": self.distance,
             "rerank": self.rerank,
             "margin": self.margin,
+            "least": self.least_events,
         }
 
     def to_tensors(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -186,6 +196,7 @@ class ActorModel:
             "actor_layers": len(self.actor),
             "critic_layers": [len(critic) for critic in self.critics],
             "margin": self.margin,
+            "least": self.least,
         }
         return tensors, write_about(METADATA_KEY, about)
 
@@ -200,9 +211,12 @@ class ActorModel:
         counts = about["critic_layers"]
         if not all(isinstance(count, int) for count in counts):
             raise ModelError(f"the policy's critic_layers must be a list of numbers, got {counts!r}")
-        margin = about.get("margin")
+        # Releases made before there was such a thing have neither.
+        margin, least = about.get("margin"), about.get("least")
         if not isinstance(margin, float | None):
             raise ModelError(f"the policy's margin must be of type float, got {margin!r}")
+        if not isinstance(least, int | None):
+            raise ModelError(f"the policy's least must be of type int, got {least!r}")
         return cls(
             type=about["type"],
             item_ids=read_strings(tensors, "item_ids"),
@@ -214,6 +228,7 @@ class ActorModel:
             distance=about["distance"],
             rerank=about["rerank"],
             margin=margin,
+            least=least,
         )
 
     def align(self, items: Sequence[Item]) -> "AlignedActor":

@@ -12,7 +12,7 @@ from recommender.embeddings.layers import Layer
 from recommender.ranking.log import Moments, Past
 from recommender.ranking.next_item import Ranker
 from recommender.rl.model import SLATE, AlignedActor
-from recommender.rl.state import make_states
+from recommender.rl.state import pad_states
 from schemas.codec import RATING_QUANTUM
 
 
@@ -22,7 +22,7 @@ class ActorRanker:
 
     Attributes:
         actor: the model on the rows of the log.
-        fallback: asked about users with fewer events than a state has.
+        fallback: asked about users with fewer events than a state needs.
         rerank: how many of the nearest unseen items the critics rank again; 0 for none.
     """
 
@@ -34,7 +34,7 @@ class ActorRanker:
         """Return the scores; see :class:`recommender.ranking.next_item.Ranker`."""
         frame_size = self.actor.model.frame_size
         frames = [_newest(past, frame_size, self.actor.has_vector) for past in moments.pasts]
-        is_long = np.array([len(rows) == frame_size for rows, _ in frames], dtype=np.bool_)
+        is_long = np.array([len(rows) >= self.actor.model.least_events for rows, _ in frames], dtype=np.bool_)
         scores = np.empty((len(frames), len(self.actor.vectors)))
         if not is_long.all():
             short = np.flatnonzero(~is_long)
@@ -42,15 +42,16 @@ class ActorRanker:
             scores[short] = self.fallback.scores(Moments(pasts, moments.counts[short], moments.sums[short]))
         if is_long.any():
             known = np.flatnonzero(is_long)
-            rows, ratings = (
-                np.stack(column) for column in zip(*[frames[place] for place in known.tolist()], strict=True)
-            )
-            scores[known] = self._rank(rows, ratings, [moments.pasts[place].rows for place in known.tolist()])
+            states = np.stack([self._state_of(*frames[place]) for place in known.tolist()])
+            scores[known] = self._rank(states, [moments.pasts[place].rows for place in known.tolist()])
         return scores
 
-    def _rank(self, rows: Integers, ratings: Floats, seen: list[Integers]) -> Floats:
+    def _state_of(self, rows: Integers, ratings: Floats) -> Floats:
+        model = self.actor.model
+        return pad_states(self.actor.vectors[rows], ratings, model.scale, model.frame_size)
+
+    def _rank(self, states: Floats, seen: list[Integers]) -> Floats:
         model, vectors = self.actor.model, self.actor.vectors
-        states = make_states(vectors[rows], ratings, model.scale)
         scores = _run(model.actor, states) @ vectors.T
         lowest = scores.min() - 1.0
         scores[:, ~self.actor.has_vector] = lowest

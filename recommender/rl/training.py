@@ -40,6 +40,7 @@ class ActorSettings:
 
     Attributes:
         frame_size: events of a state, F.
+        padded: whether states of fewer events are learned from too, from one event on, the rest padded.
         hidden: width of both hidden layers of every network.
         dropout: of the actor's hidden layers, where it learns.
         event_dropout: chance of an item's vector to be left out of a state where the actor learns.
@@ -82,6 +83,7 @@ class ActorSettings:
     """
 
     frame_size: int = 10
+    padded: bool = False
     hidden: int = 256
     dropout: float = 0.3
     event_dropout: float = 0.3
@@ -124,6 +126,11 @@ class ActorSettings:
             for name in names:
                 if not is_in_range(getattr(self, name)):
                     raise ValueError(f"{name} must be {said}, got {getattr(self, name)}")
+
+    @property
+    def least(self) -> int:
+        """How many events a state has at least."""
+        return 1 if self.padded else self.frame_size
 
     @property
     def margin(self) -> float:

@@ -33,6 +33,7 @@ class ActorFlags:
             default.
         clone_steps: of cloning, which comes first.
         steps: of the algorithm, after cloning, at most; held-out users tell when to stop.
+        padded: learn from users' first ratings too, states padded, and answer from a user's first rating on.
         seed: of every random number in the training.
         checkpoint: a file where to go on; one that is there is gone on from.
         tensorboard: write scalars for TensorBoard to this folder.
@@ -47,6 +48,7 @@ class ActorFlags:
     embeddings: Path | None = None
     clone_steps: int = ActorSettings().clone_steps
     steps: int = ActorSettings().steps
+    padded: bool = False
     seed: int = ActorSettings().seed
     checkpoint: Path | None = None
     tensorboard: Path | None = None
@@ -108,7 +110,9 @@ def sarsa(*, flags: ActorFlags = NO_FLAGS, settings: SettingsArgument) -> None:
 
 def _train(name: str, flags: ActorFlags, settings: Settings) -> None:
     try:
-        parameters = ActorSettings(clone_steps=flags.clone_steps, steps=flags.steps, seed=flags.seed)
+        parameters = ActorSettings(
+            padded=flags.padded, clone_steps=flags.clone_steps, steps=flags.steps, seed=flags.seed
+        )
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     outputs = Outputs(flags.plot, flags.tensorboard, flags.checkpoint, flags.frames)

@@ -141,7 +141,7 @@ def first_vectors(log: RatingLog, items: Sequence[Item]) -> Floats:
 
 def lists_of(model: ActorModel, log: RatingLog, items: Sequence[Item]) -> Integers:
     """Return the ten items that each of the newest users with enough ratings would get, shape [U, 10]."""
-    is_long = np.bincount(log.users, minlength=len(log.user_ids)) >= model.frame_size
+    is_long = np.bincount(log.users, minlength=len(log.user_ids)) >= model.least_events
     newest_first = log.users[::-1][is_long[log.users[::-1]]]
     places = np.sort(np.unique(newest_first, return_index=True)[1])
     moments = at_the_end(log, newest_first[places[:ASKED_USERS]])
@@ -181,7 +181,7 @@ def _train(
     try:
         item_ids = [item.item_id for item in items]
         folder = outputs.frames
-        frames = None if folder is None else cached_frames(log, settings.frame_size, scale, folder)
+        frames = None if folder is None else cached_frames(log, settings.frame_size, scale, settings.least, folder)
         return train_actor(name, log, item_ids, vectors, scale, settings, told, resume, keep, frames)
     except ValueError as error:
         kind = ConfigurationError if "checkpoint" in str(error) else DataError

@@ -170,6 +170,25 @@ def test_users_with_fewer_ratings_than_a_frame_are_answered_by_the_fallback(tail
     assert slate_of(catalogue, profile).epsilon == 0.1
 
 
+def test_a_model_of_padded_states_answers_from_the_first_rating_on():
+    # F = 2: with one rating the state is [0, x_2, 0, r'_2], and the actor says x_2; without any the fallback answers.
+    catalogue = catalogue_of(least=1)
+    slate = slate_of(catalogue, profile_of(catalogue, (3, 4.0)))
+    assert (slate.fallback, slate.rows.tolist()) == (None, [2, 4, 1, 5, 0])
+    assert slate_of(catalogue, profile_of(catalogue)).fallback == "epsilon_greedy"
+    oldest = (Layer(np.array([[1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0]]), np.zeros(2)),)
+    padded = catalogue_of(least=1, actor=oldest)
+    assert slate_of(padded, profile_of(padded, (3, 4.0))).scores[0] == 0.0  # of i0 at (0, 0)
+
+
+def test_what_the_only_rating_adds_makes_up_the_score():
+    # Of a state of zeros the actor says (0, 0), from which i5 is 5 away; with i3, 2.
+    catalogue = catalogue_of(least=1)
+    profile = profile_of(catalogue, (3, 4.0))
+    terms = make_policy("ddpg").terms(np.array([5]), profile, catalogue, StatisticsView.empty(6))
+    assert (terms.general.tolist(), terms.personal.tolist(), terms.shares.tolist()) == ([-5.0], [-2.0], [[3.0]])
+
+
 def test_users_side_by_side_get_the_slates_they_get_alone():
     rng = np.random.default_rng(3)
     actor = (Layer(rng.normal(size=(8, 6)), rng.normal(size=8)), Layer(rng.normal(size=(2, 8)), rng.normal(size=2)))

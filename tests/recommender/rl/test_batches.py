@@ -37,6 +37,17 @@ def test_the_next_item_is_that_of_the_users_next_frame_unless_there_is_none():
     torch.testing.assert_close(batch.next_state[0], batch.state[1])
 
 
+def test_a_padded_event_has_a_vector_of_zeros_and_no_gradient():
+    log = RatingLog(np.zeros(3, dtype=int), np.array([1, 2, 3]), np.array([10, 15, 50]) * 1000, ("u",), 10)
+    frames = FrameTensors(make_frames(log, 2, (0.5, 5.0), least=1))
+    vectors = (VECTORS + 1.0).requires_grad_()
+    batch = frames.batch(torch.tensor([0]), vectors)
+    assert batch.state.tolist() == [[0.0, 2.0, 0.0, -3.0]]
+    assert batch.next_state.tolist() == [[2.0, 3.0, -3.0, -2.0]]
+    frames.states(torch.tensor([0]), vectors).sum().backward()
+    assert np.flatnonzero(vectors.grad.numpy()).tolist() == [1]
+
+
 def test_batches_are_of_whole_users_as_seed_and_step_say():
     frames = frames_of()
     batches = UserBatches(frames, 1, 100, seed=3)

@@ -103,6 +103,14 @@ def test_a_training_that_goes_on_has_the_same_ring():
     assert train("sarsa", replay=70, resume=checkpoints[2]).trace != whole.trace
 
 
+def test_a_padded_training_learns_from_every_event_but_each_users_first():
+    padded, plain = train("td3", padded=True), train("td3")
+    assert sum(padded.frames) == 40 * 11
+    assert sum(plain.frames) == 40 * 10
+    assert (padded.model.least_events, plain.model.least_events) == (1, 2)
+    assert bytes_of(padded.model) != bytes_of(plain.model)
+
+
 def test_another_seed_gives_another_model():
     assert bytes_of(train("ddpg").model) != bytes_of(train("ddpg", seed=8).model)
 

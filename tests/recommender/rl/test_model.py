@@ -56,10 +56,20 @@ def test_a_margin_comes_back_and_an_older_release_has_none(margin):
     tensors, metadata = model_of(margin=margin).to_tensors()
     assert ActorModel.from_tensors(tensors, metadata).margin == margin
     about = json.loads(metadata["streamrec_policy"])
-    del about["margin"]
+    del about["margin"], about["least"]
     assert ActorModel.from_tensors(tensors, {"streamrec_policy": json.dumps(about)}).margin is None
     with pytest.raises(ModelError, match="the policy's margin must be of type float, got 'wide'"):
         ActorModel.from_tensors(tensors, {"streamrec_policy": json.dumps({**about, "margin": "wide"})})
+
+
+def test_how_many_ratings_a_state_has_at_least_comes_back():
+    assert model_of().least_events == 3
+    tensors, metadata = model_of(least=1).to_tensors()
+    again = ActorModel.from_tensors(tensors, metadata)
+    assert (again.least_events, again.describe()["least"]) == (1, 1)
+    about = {**json.loads(metadata["streamrec_policy"]), "least": 1.5}
+    with pytest.raises(ModelError, match=r"the policy's least must be of type int, got 1\.5"):
+        ActorModel.from_tensors(tensors, {"streamrec_policy": json.dumps(about)})
 
 
 def test_numbers_are_those_that_a_release_keeps():
@@ -111,6 +121,8 @@ def test_a_release_is_refused_for_a_state_of_another_scale():
         ({"distance": "manhattan"}, "distance must be one of euclidean"),
         ({"rerank": 49}, r"rerank must be 0 or in 50\.\.500, got 49"),
         ({"critics": ()}, "rerank must be 0 without critics, got 50"),
+        ({"least": 0}, r"least must be in 1\.\.3, got 0"),
+        ({"least": 4}, r"least must be in 1\.\.3, got 4"),
         ({"margin": -0.1}, "margin must be at least 0, and None where nothing is ranked again, got -0.1"),
         ({"margin": float("inf")}, "margin must be at least 0, .* got inf"),
         ({"margin": 0.1, "rerank": 0}, "margin must be at least 0, .* got 0.1"),

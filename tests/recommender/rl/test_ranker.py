@@ -31,18 +31,18 @@ def networks():
     return Actor(3, 4, 16, spread=1.0).eval(), [Critic(3, 4, 16, spread=1.0).eval() for _ in range(2)]
 
 
-def model_of(actor, critics, item_ids=IDS, rerank=0, margin=None):
+def model_of(actor, critics, item_ids=IDS, rerank=0, margin=None, least=None):
     kept = [IDS.index(item_id) for item_id in item_ids]
     layers = tuple(critic.layers() for critic in critics)
-    return ActorModel("td3", item_ids, VECTORS[kept], 3, SCALE, actor.layers(), layers, "inner", rerank, margin)
+    return ActorModel("td3", item_ids, VECTORS[kept], 3, SCALE, actor.layers(), layers, "inner", rerank, margin, least)
 
 
 def test_it_ranks_as_training_judged():
     log, (actor, critics) = random_log(), networks()
-    frames = make_frames(log, 3, SCALE)
     known, vectors = torch.ones(60, dtype=torch.bool), torch.from_numpy(VECTORS.astype(np.float32))
-    for rerank, margin in ((0, None), (50, None), (50, 1.0), (50, 0.0)):
-        model = model_of(actor, critics, rerank=rerank, margin=margin)
+    for rerank, margin, least in ((0, None, 3), (50, None, 1), (50, 1.0, 3), (50, 0.0, 3)):
+        frames = make_frames(log, 3, SCALE, least)
+        model = model_of(actor, critics, rerank=rerank, margin=margin, least=least)
         ranker = ActorRanker(model.align(ITEMS), MostPopular(), rerank)
         found = predict_next(log, 1, ranker)
         places = np.isin(found.events, frames.events)
