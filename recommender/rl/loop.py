@@ -248,6 +248,7 @@ class _Run:
             least=s.least if s.padded else None,
             scale=scale,
             actor=learner.actor.layers(),
+            encoder=learner.actor.encoder(),
             critics=tuple(critic.layers() for critic in learner.critics),
             distance="inner",
             rerank=s.rerank if learner.critics else 0,

@@ -11,6 +11,7 @@ from recommender.arrays import Flags, Floats, Integers, read_only
 from recommender.embeddings.layers import Layer
 from recommender.rl.distances import DISTANCES
 from recommender.rl.network import Network, build_network, read_layers
+from recommender.rl.recurrent import RecurrentNetwork, build_recurrent
 from recommender.rl.state import state_size
 from recommender.tensors import (
     Metadata,
@@ -59,6 +60,8 @@ class ActorModel:
         vectors: x, shape [N, D].
         frame_size: F, how many of a user's newest ratings the state holds, 1..32.
         scale: least and highest rating of the log it was learned from.
+        encoder: an LSTM's two layers, of events and of hidden units, whose last hidden units the actor's layers take in
+            the state's place; None for none.
         least: how many ratings a state has at least, 1..F, the rest of it padded; None for F.
         actor: mu, layers from a state of F (D + 1) numbers to a proto-action of D, first to last.
         critics: Q of each critic, layers from [state, action] of F (D + 1) + D numbers to 1; none where there are none.
@@ -82,7 +85,8 @@ class ActorModel:
     rerank: int = 0
     margin: float | None = None
     least: int | None = None
-    actor_network: Network = field(init=False, repr=False)
+    encoder: tuple[Layer, Layer] | None = None
+    actor_network: Network | RecurrentNetwork = field(init=False, repr=False)
     critic_networks: tuple[Network, ...] = field(init=False, repr=False)
     _rows: Mapping[str, int] = field(init=False, repr=False)
 
@@ -95,11 +99,16 @@ class ActorModel:
         check_finite(vectors, "vectors")
         dim = vectors.shape[1]
         state = state_size(self.frame_size, dim)
-        actor = build_network(self.actor, state, dim, "actor")
+        actor = (
+            build_network(self.actor, state, dim, "actor")
+            if self.encoder is None
+            else build_recurrent(self.encoder, self.actor, self.frame_size, dim)
+        )
         critics = tuple(build_network(each, state + dim, 1, f"critic.{i}") for i, each in enumerate(self.critics))
         kept = {
             "vectors": read_only(vectors),
             "actor": actor.layers,
+            "encoder": actor.encoder if isinstance(actor, RecurrentNetwork) else None,
             "critics": tuple(critic.layers for critic in critics),
             "actor_network": actor,
             "critic_networks": critics,
@@ -170,13 +179,14 @@ class ActorModel:
             "rerank": self.rerank,
             "margin": self.margin,
             "least": self.least_events,
+            "encoder": "flat" if self.encoder is None else "lstm",
         }
 
     def to_tensors(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         """Return the model as named arrays, numbers in float32, and metadata of one key: always the same bytes.
 
         Arrays: ``vectors`` [N, D], ``item_ids`` (a JSON list's UTF-8 bytes), ``actor.<i>.weight`` and ``.bias``,
-        ``critic.<c>.<i>.weight`` and ``.bias``.
+        ``critic.<c>.<i>.weight`` and ``.bias``, ``encoder.<i>.weight`` and ``.bias``.
         """
         tensors: dict[str, NDArray[Any]] = {
             "item_ids": write_strings(self.item_ids),
@@ -197,6 +207,7 @@ class ActorModel:
             "critic_layers": [len(critic) for critic in self.critics],
             "margin": self.margin,
             "least": self.least,
+            "is_recurrent": self.encoder is not None,
         }
         return tensors, write_about(METADATA_KEY, about)
 
@@ -229,6 +240,7 @@ class ActorModel:
             rerank=about["rerank"],
             margin=margin,
             least=least,
+            encoder=_read_encoder(tensors) if about.get("is_recurrent") else None,
         )
 
     def align(self, items: Sequence[Item]) -> "AlignedActor":
@@ -238,6 +250,11 @@ class ActorModel:
         vectors = np.zeros((len(items), self.dim))
         vectors[has_vector] = self.vectors[rows[has_vector]]
         return AlignedActor(self, read_only(rows), read_only(vectors), read_only(has_vector))
+
+
+def _read_encoder(tensors: Tensors) -> tuple[Layer, Layer]:
+    of_events, of_hidden = read_layers(tensors, "encoder", 2)
+    return of_events, of_hidden
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ from recommender.embeddings.layers import Layer
 from recommender.ranking.log import Moments, Past
 from recommender.ranking.next_item import Ranker
 from recommender.rl.model import SLATE, AlignedActor
+from recommender.rl.recurrent import GATES, events_of
 from recommender.rl.state import pad_states
 from schemas.codec import RATING_QUANTUM
 
@@ -52,7 +53,8 @@ class ActorRanker:
 
     def _rank(self, states: Floats, seen: list[Integers]) -> Floats:
         model, vectors = self.actor.model, self.actor.vectors
-        scores = _run(model.actor, states) @ vectors.T
+        given = states if model.encoder is None else _read(model.encoder, states, model.frame_size)
+        scores = _run(model.actor, given) @ vectors.T
         lowest = scores.min() - 1.0
         scores[:, ~self.actor.has_vector] = lowest
         if not self.rerank or not model.critics:
@@ -85,6 +87,22 @@ def _run(layers: tuple[Layer, ...], x: Floats) -> Floats:
     for layer in layers[:-1]:
         x = np.maximum(x @ layer.weight.T + layer.bias, 0.0)
     return np.asarray(x @ layers[-1].weight.T + layers[-1].bias)
+
+
+def _read(encoder: tuple[Layer, Layer], states: Floats, frame_size: int) -> Floats:
+    """Return an LSTM's last hidden units, shape [B, H]."""
+    of_events, of_hidden = encoder
+    hidden = cell = np.zeros((len(states), of_hidden.weight.shape[1]))
+    for event in events_of(states, frame_size):
+        given = event @ of_events.weight.T + of_events.bias + hidden @ of_hidden.weight.T + of_hidden.bias
+        take, keep, new, show = np.split(given, GATES, axis=1)
+        cell = _sigmoid(keep) * cell + _sigmoid(take) * np.tanh(new)
+        hidden = _sigmoid(show) * np.tanh(cell)
+    return hidden
+
+
+def _sigmoid(x: Floats) -> Floats:
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))
 
 
 def _values(critic: tuple[Layer, ...], state: Floats, items: Floats) -> Floats:

@@ -3,8 +3,11 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from recommender.rl.model import RERANKED, ActorModel
+
+ENCODERS = ("flat", "lstm")
 
 _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (
@@ -41,6 +44,7 @@ class ActorSettings:
     Attributes:
         frame_size: events of a state, F.
         padded: whether states of fewer events are learned from too, from one event on, the rest padded.
+        encoder: what an actor reads a state by: ``flat``, its layers, or ``lstm``, event by event.
         hidden: width of both hidden layers of every network.
         dropout: of the actor's hidden layers, where it learns.
         event_dropout: chance of an item's vector to be left out of a state where the actor learns.
@@ -84,6 +88,7 @@ class ActorSettings:
 
     frame_size: int = 10
     padded: bool = False
+    encoder: Literal["flat", "lstm"] = "flat"
     hidden: int = 256
     dropout: float = 0.3
     event_dropout: float = 0.3
@@ -126,6 +131,8 @@ class ActorSettings:
             for name in names:
                 if not is_in_range(getattr(self, name)):
                     raise ValueError(f"{name} must be {said}, got {getattr(self, name)}")
+        if self.encoder not in ENCODERS:
+            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, got {self.encoder!r}")
 
     @property
     def least(self) -> int:

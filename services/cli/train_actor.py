@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cyclopts import Parameter
 from rich.progress import Progress, TextColumn
@@ -34,6 +35,7 @@ class ActorFlags:
         clone_steps: of cloning, which comes first.
         steps: of the algorithm, after cloning, at most; held-out users tell when to stop.
         padded: learn from users' first ratings too, states padded, and answer from a user's first rating on.
+        encoder: what an actor reads a state by: flat, its layers, or lstm, event by event.
         seed: of every random number in the training.
         checkpoint: a file where to go on; one that is there is gone on from.
         tensorboard: write scalars for TensorBoard to this folder.
@@ -49,6 +51,7 @@ class ActorFlags:
     clone_steps: int = ActorSettings().clone_steps
     steps: int = ActorSettings().steps
     padded: bool = False
+    encoder: Literal["flat", "lstm"] = "flat"
     seed: int = ActorSettings().seed
     checkpoint: Path | None = None
     tensorboard: Path | None = None
@@ -111,7 +114,11 @@ def sarsa(*, flags: ActorFlags = NO_FLAGS, settings: SettingsArgument) -> None:
 def _train(name: str, flags: ActorFlags, settings: Settings) -> None:
     try:
         parameters = ActorSettings(
-            padded=flags.padded, clone_steps=flags.clone_steps, steps=flags.steps, seed=flags.seed
+            padded=flags.padded,
+            encoder=flags.encoder,
+            clone_steps=flags.clone_steps,
+            steps=flags.steps,
+            seed=flags.seed,
         )
     except ValueError as error:
         raise ConfigurationError(str(error)) from error

@@ -189,6 +189,21 @@ def test_what_the_only_rating_adds_makes_up_the_score():
     assert (terms.general.tolist(), terms.personal.tolist(), terms.shares.tolist()) == ([-5.0], [-2.0], [[3.0]])
 
 
+def test_a_recurrent_model_answers_and_explains():
+    # One unit whose gates are open and that takes the newest item's first number: h is about tanh(tanh(x)).
+    of_events = Layer(np.array([[0, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0]]), np.array([50, -50, 0, 50]))
+    encoder, after = (of_events, Layer(np.zeros((4, 1)), np.zeros(4))), (Layer(np.array([[5], [0]]), np.zeros(2)),)
+    catalogue = catalogue_of(encoder=encoder, actor=after)
+    profile = profile_of(catalogue, (0, 5.0), (1, 4.0))
+    slate = slate_of(catalogue, profile, k=1)
+    assert slate.rows.tolist() == [3]
+    expected = -abs(5 * np.tanh(np.tanh(1.0)) - 3)
+    assert slate.scores.tolist() == [pytest.approx(expected)]
+    terms = make_policy("ddpg").terms(np.array([3]), profile, catalogue, StatisticsView.empty(6))
+    assert terms.general.tolist() == [-3.0]
+    assert terms.shares.sum() + terms.general[0] == pytest.approx(expected)
+
+
 def test_users_side_by_side_get_the_slates_they_get_alone():
     rng = np.random.default_rng(3)
     actor = (Layer(rng.normal(size=(8, 6)), rng.normal(size=8)), Layer(rng.normal(size=(2, 8)), rng.normal(size=2)))

@@ -98,6 +98,18 @@ def test_the_lower_of_both_targets_counts():
     torch.testing.assert_close(learned._targets(made), (made.reward + 0.5 * 1.0).clamp(-10, 10))
 
 
+def test_a_target_action_is_smoothed_by_noise_in_units_of_the_vectors_spread():
+    learned, made = learner(Td3, replace(SETTINGS, noise=2.0, noise_bound=0.5, temperature=1.0))
+    torch.manual_seed(3)
+    y = learned._targets(made)
+    torch.manual_seed(3)
+    spread = learned.vectors.std()
+    noise = (2.0 * spread * torch.randn(6, 3)).clamp(-0.5 * spread, 0.5 * spread)
+    near = items_near(learned.actor_target(made.next_state) + noise, learned.vectors, 1.0)
+    worth = torch.minimum(*(target.value(made.next_state, near) for target in learned.critic_targets))
+    torch.testing.assert_close(y, (made.reward + SETTINGS.gamma * worth).detach())
+
+
 def test_an_actor_is_in_evaluation_after_every_update():
     for kind in LEARNERS.values():
         learned, made = learner(kind)

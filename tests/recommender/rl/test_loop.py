@@ -111,6 +111,16 @@ def test_a_padded_training_learns_from_every_event_but_each_users_first():
     assert bytes_of(padded.model) != bytes_of(plain.model)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recurrent_actor_is_learned_and_gone_on_with_to_the_last_bit(name):
+    checkpoints = []
+    whole = train(name, encoder="lstm", padded=True, on_checkpoint=checkpoints.append)
+    assert whole.model.encoder is not None
+    resumed = train(name, encoder="lstm", padded=True, resume=checkpoints[2])
+    assert resumed.trace == whole.trace
+    assert bytes_of(resumed.model) == bytes_of(whole.model)
+
+
 def test_another_seed_gives_another_model():
     assert bytes_of(train("ddpg").model) != bytes_of(train("ddpg", seed=8).model)
 
@@ -154,6 +164,7 @@ def test_a_diverged_training_is_named():
         ({"anchoring": -1.0}, "anchoring must be at least 0 and finite, got -1.0"),
         ({"allowed_ratio": 0.0}, r"allowed_ratio must be in \(0, 1\], got 0.0"),
         ({"soft_minimum": 1.1}, r"soft_minimum must be in \[0, 1\], got 1.1"),
+        ({"encoder": "gru"}, "encoder must be one of flat, lstm, got 'gru'"),
         ({"replay": 0}, "replay must be at least 1, got 0"),
     ],
 )

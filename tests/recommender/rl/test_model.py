@@ -72,6 +72,20 @@ def test_how_many_ratings_a_state_has_at_least_comes_back():
         ActorModel.from_tensors(tensors, {"streamrec_policy": json.dumps(about)})
 
 
+def test_an_encoder_comes_back_and_reads_states():
+    encoder = (layers(3, 20)[0], layers(5, 20)[0])
+    model = model_of(encoder=encoder, actor=layers(5, 4, 2))
+    tensors, metadata = model.to_tensors()
+    again = ActorModel.from_tensors(tensors, metadata)
+    x = np.random.default_rng(3).normal(size=(4, 9))
+    assert again.actor_network.run(x).tobytes() == model.actor_network.run(x).tobytes()
+    assert (again.describe()["encoder"], again.describe()["actor"]) == ("lstm", [9, 4, 2])
+    del tensors["encoder.1.bias"]
+    with pytest.raises(ModelError, match=r"no tensor 'encoder\.1\.bias'"):
+        ActorModel.from_tensors(tensors, metadata)
+    assert model_of().describe()["encoder"] == "flat"
+
+
 def test_numbers_are_those_that_a_release_keeps():
     model = model_of(vectors=np.full((2, 2), 0.1))
     assert model.vectors.tolist() == np.full((2, 2), np.float32(0.1), dtype=np.float64).tolist()

@@ -7,7 +7,7 @@ from recommender.ranking.next_item import first_ten, predict_next
 from recommender.rl.frames import make_frames
 from recommender.rl.held_out import HeldOut
 from recommender.rl.model import ActorModel
-from recommender.rl.networks import Actor, Critic
+from recommender.rl.networks import Actor, Critic, RecurrentActor
 from recommender.rl.ranker import ActorRanker
 from schemas.events import Item
 
@@ -49,6 +49,19 @@ def test_it_ranks_as_training_judged():
         ranks = found.ranks[places]
         expected = HeldOut(frames, log, 0).ndcg(actor, critics, vectors, known, rerank, margin)
         np.testing.assert_allclose(np.where(ranks < 10, 1 / np.log2(ranks + 2.0), 0.0).mean(), expected, atol=1e-6)
+
+
+def test_it_ranks_by_a_recurrent_actor_as_that_judges_in_training():
+    log = random_log()
+    torch.manual_seed(0)
+    actor = RecurrentActor(3, 4, 16, spread=1.0).eval()
+    frames = make_frames(log, 3, SCALE, 1)
+    model = ActorModel("td3", IDS, VECTORS, 3, SCALE, actor.layers(), (), "inner", least=1, encoder=actor.encoder())
+    found = predict_next(log, 1, ActorRanker(model.align(ITEMS), MostPopular(), 0))
+    ranks = found.ranks[np.isin(found.events, frames.events)]
+    vectors, known = torch.from_numpy(VECTORS.astype(np.float32)), torch.ones(60, dtype=torch.bool)
+    expected = HeldOut(frames, log, 0).ndcg(actor, [], vectors, known, 0)
+    np.testing.assert_allclose(np.where(ranks < 10, 1 / np.log2(ranks + 2.0), 0.0).mean(), expected, atol=1e-6)
 
 
 def test_a_user_with_too_few_events_is_left_to_the_fallback():
