@@ -48,6 +48,13 @@ def weights(part):
     return [weight.clone() for weight in part.parameters()]
 
 
+def move(*parts):
+    """Make weights others than those of their targets."""
+    for part in parts:
+        for weight in part.parameters():
+            weight.data.add_(1.0)
+
+
 @pytest.mark.parametrize(
     ("kind", "pairs"),
     [
@@ -100,6 +107,7 @@ def test_the_lower_of_both_targets_counts():
 
 def test_a_target_action_is_smoothed_by_noise_in_units_of_the_vectors_spread():
     learned, made = learner(Td3, replace(SETTINGS, noise=2.0, noise_bound=0.5, temperature=1.0))
+    move(learned.actor, *learned.critics)
     torch.manual_seed(3)
     y = learned._targets(made)
     torch.manual_seed(3)
@@ -177,12 +185,27 @@ def test_the_policy_goes_to_what_was_rated_well():
     assert (learned.actor(alike.state[:1]) @ vectors.T).argmax().item() == alike.row[0].item()
 
 
+def test_the_loss_of_reinforce_has_both_corrections_and_a_reward_that_is_not_below_zero():
+    learned, made = learner(Reinforce, replace(SETTINGS, dropout=0.0, event_dropout=0.0, value_weight=0.5, slate=3))
+    learned.actor.dropout = 0.0
+    before = copy.deepcopy(learned.actor)
+    for weight in learned.actor.parameters():
+        weight.data.mul_(1.2)
+    log_pi, log_beta = (
+        torch.log_softmax(actor(made.state) @ learned.vectors.T / SETTINGS.temperature, dim=1)[range(6), made.row]
+        for actor in (learned.actor, before)
+    )
+    weight = torch.clamp((log_pi - log_beta).exp(), max=5.0) * 3 * (1 - log_pi.exp()) ** 2
+    expected = -log_pi.mean() - 0.5 * (weight * (made.reward + 4) / 9 * log_pi).mean()
+    scalars = learned.update(made, 1)
+    assert scalars["weight/mean"] == pytest.approx(weight.mean().item(), rel=1e-4)
+    assert scalars["loss/policy"] == pytest.approx(expected.item(), rel=1e-4)
+
+
 def test_a_target_is_what_the_target_networks_say_of_items_near_the_target_actor():
     learned, made = learner(Ddpg)
     moved = copy.deepcopy(learned)
-    for part in (moved.actor, moved.critics[0]):
-        for weight in part.parameters():
-            weight.data.add_(1.0)
+    move(moved.actor, moved.critics[0])
     near = items_near(learned.actor_target(made.next_state), learned.vectors, SETTINGS.temperature)
     expected = made.reward + SETTINGS.gamma * learned.critic_target.value(made.next_state, near)
     for each in (learned, moved):
@@ -212,6 +235,7 @@ def test_sarsa_asks_the_other_target_of_the_item_that_came_next():
 
 def test_bcq_asks_of_the_best_item_that_the_behaviour_policy_allows():
     learned, made = learner(Bcq, replace(SETTINGS, allowed_ratio=0.5, temperature=1.0))
+    move(*learned.critics)
     y, count = learned._targets(made)
     expected, counts = [], []
     for row in range(6):
@@ -240,8 +264,32 @@ def test_anchoring_counts_by_its_weight(kind):
 
 @pytest.mark.parametrize("kind", [Td3, Bcq, Sarsa])
 def test_both_of_two_networks_learn(kind):
-    learned, made = learner(kind)
+    learned, made = learner(kind, replace(SETTINGS, conservative=0.0, anchoring=0.0))
     part = learned.parts["twins" if kind is Sarsa else "critics"]
     before = weights(part)
     learned.update(made, 1)
     assert not any(torch.equal(old, new) for old, new in zip(before, part.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("kind", LEARNERS.values())
+def test_no_gradient_is_longer_than_its_bound(kind):
+    # Adam's first step is rate g/(|g| + 1e-8), so with |g| of at most 1e-12 it is at most 1e-4 rate
+    bounded = replace(SETTINGS, gradient_bound=1e-12, actor_rate=1.0, critic_rate=1.0, policy_step=1)
+    learned, made = learner(kind, bounded)
+    parts = {name: part for name, part in learned.parts.items() if isinstance(part, torch.nn.Module)}
+    before = {name: weights(part) for name, part in parts.items()}
+    learned.update(made, 1)
+    for name, part in parts.items():
+        for old, new in zip(before[name], part.parameters(), strict=True):
+            assert (old - new).abs().max() < 2e-4
+
+
+@pytest.mark.parametrize("kind", [Ddpg, Td3])
+def test_values_of_items_outside_the_log_are_kept_down(kind):
+    settings = replace(SETTINGS, conservative=50.0, critic_rate=1e-2, penalised=10, penalised_rows=6)
+    learned, made = learner(kind, settings)
+    for step in range(1, 60):
+        learned.update(made, step)
+    for critic in learned.critics:
+        others = critic.values(made.state, learned.vectors).mean(dim=1)
+        assert (critic.value(made.state, made.action) > others + 0.5).float().mean() > 0.8
