@@ -111,7 +111,7 @@ class ActorSettings:
     penalised: int = 64
     penalised_rows: int = 128
     anchoring: float = 50.0
-    allowed_ratio: float = 0.3
+    allowed_ratio: float = 0.7
     soft_minimum: float = 0.75
     replay: int = 20_000
     noise: float = 0.5
