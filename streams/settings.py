@@ -110,11 +110,9 @@ class Settings(BaseSettings):
         le=500,
         description="nearest items that critics rank again, 50 or more, 0 for none; else as released",
     )
-    actor_epsilon: float = Field(
-        0.0, ge=0, le=1, description="epsilon of ddpg, td3, reinforce where a request has none"
-    )
+    actor_epsilon: float = Field(0.0, ge=0, le=1, description="epsilon of the actors where a request has none")
     actor_fallback: ActorFallback = Field(
-        "epsilon_greedy", description="policy of users with too few ratings for ddpg, td3 and reinforce"
+        "epsilon_greedy", description="policy of users with too few ratings for an actor"
     )
     linear_choice: Literal["greedy", "linucb", "thompson"] = Field("greedy", description="how linear chooses")
     linear_alpha: float = Field(1.0, ge=0, description="weight of linucb's bonus, in standard deviations")

@@ -45,7 +45,7 @@ def sequence_model(item_ids, vectors):
 
 
 def actor_model(name, item_ids, vectors):
-    """A model of states of two ratings, which knows all items but the last of several; td3's has two critics."""
+    """A model of states of two ratings, which knows all items but the last of several; td3's and bcq's have critics."""
     rng = np.random.default_rng(13)
     known, dim = max(len(item_ids) - 1, min(len(item_ids), 1)), vectors.shape[1]
 
@@ -60,9 +60,10 @@ def actor_model(name, item_ids, vectors):
         frame_size=2,
         scale=(0.5, 5.0),
         actor=layers(size, 4, dim),
-        critics=(layers(size + dim, 4, 1), layers(size + dim, 1)) if name == "td3" else (),
-        distance="inner" if name == "reinforce" else "euclidean",
-        rerank=50 if name == "td3" else 0,
+        critics=(layers(size + dim, 4, 1), layers(size + dim, 1)) if name in {"td3", "bcq"} else (),
+        distance="euclidean" if name in {"ddpg", "td3"} else "inner",
+        rerank=50 if name in {"td3", "bcq"} else 0,
+        margin=0.5 if name == "bcq" else None,
     )
 
 

@@ -17,7 +17,7 @@ from recommender.catalogue import Catalogue
 from recommender.draws import Draws
 from recommender.policies.bandit import BanditPolicy, Exploration, build_slate, check_shapes
 from recommender.policies.choices import choose_best, choose_epsilon_greedily
-from recommender.policies.frame import frame_of
+from recommender.policies.frame import Frame, frame_of
 from recommender.policies.models import model_of
 from recommender.policies.protocol import Asked, Slate, SlateRequest
 from recommender.policies.scores import Scores, Terms
@@ -25,7 +25,7 @@ from recommender.policies.settings import PolicySettings
 from recommender.profile import Profile
 from recommender.rl.distances import FARTHEST, distances_to
 from recommender.rl.model import AlignedActor
-from recommender.rl.state import make_states
+from recommender.rl.state import pad_states
 from recommender.statistics import StatisticsView
 from recommender.topk import top_k
 
@@ -75,8 +75,8 @@ class ActorPolicy:
         if frame is None:
             return None
         model = aligned.model
-        weights = np.tri(model.frame_size + 1, model.frame_size, -1)
-        state = make_states(aligned.vectors[frame.rows], frame.ratings, model.scale)
+        weights = np.tri(model.frame_size + 1, model.frame_size, -1)[-len(frame.rows) - 1 :]
+        state = _state_of(aligned, frame)
         masks = np.concatenate((np.repeat(weights, model.dim, axis=1), weights), axis=1)
         states = masks * state
         actions = model.actor_network.run(states)
@@ -131,13 +131,7 @@ class ActorPolicy:
         places = [place for place, frame in enumerate(frames) if frame is not None]
         if not places:
             return looks
-        states = np.stack(
-            [
-                make_states(aligned.vectors[frame.rows], frame.ratings, aligned.model.scale)
-                for frame in frames
-                if frame is not None
-            ]
-        )
+        states = np.stack([_state_of(aligned, frame) for frame in frames if frame is not None])
         for place, state, action in zip(places, states, aligned.model.actor_network.run(states), strict=True):
             looks[place] = self._look(aligned, state, action)
         return looks
@@ -146,7 +140,8 @@ class ActorPolicy:
         asked = self.settings
         distance = aligned.model.distance if asked.actor_distance == "model" else asked.actor_distance
         rerank = aligned.model.rerank if asked.actor_rerank is None else asked.actor_rerank
-        return Look(aligned, state, action, distance, rerank if aligned.model.critics else 0)
+        margin = aligned.model.margin if distance == aligned.model.distance else None
+        return Look(aligned, state, action, distance, rerank if aligned.model.critics else 0, margin)
 
     def _slate(self, asked: Asked, look: "Look") -> Slate:
         request = asked.request
@@ -170,6 +165,7 @@ class Look:
         action: a, the proto-action, shape [D].
         distance: what the nearest items are by.
         rerank: how many of them the critics rank again; 0 for none.
+        margin: how much farther than the nearest one these may lie, unless a slate needs them; None for any.
     """
 
     aligned: AlignedActor
@@ -177,13 +173,18 @@ class Look:
     action: Floats
     distance: str
     rerank: int
+    margin: float | None
 
     def best(self, rows: Integers, k: int) -> Integers:
         """Return the positions of the k best of ``rows``, best first: the nearest, or of these what critics say."""
         nearness = -self.distances(rows)
         if not self.rerank:
             return top_k(nearness, None, k)
-        near = np.sort(top_k(nearness, None, max(self.rerank, k)))
+        near = top_k(nearness, None, max(self.rerank, k))
+        if self.margin is not None:
+            within = np.count_nonzero(nearness[near] >= nearness.max(initial=-FARTHEST) - self.margin)
+            near = near[: max(int(within), k)]
+        near = np.sort(near)
         return near[top_k(self.values(rows[near]), None, k)]
 
     def score(self, rows: Integers) -> Scores:
@@ -204,6 +205,10 @@ class Look:
         values = np.min([critic.run_after(self.state, vectors)[:, 0] for critic in critics], axis=0)
         values[~self.aligned.has_vector[rows]] = -FARTHEST
         return np.asarray(np.clip(np.nan_to_num(values, nan=-FARTHEST), -FARTHEST, FARTHEST))
+
+
+def _state_of(aligned: AlignedActor, frame: Frame) -> Floats:
+    return pad_states(aligned.vectors[frame.rows], frame.ratings, aligned.model.scale, aligned.model.frame_size)
 
 
 def aligned_of(name: str, catalogue: Catalogue) -> AlignedActor:

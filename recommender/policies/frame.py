@@ -13,11 +13,11 @@ from schemas.codec import RATING_QUANTUM
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """The newest F ratings of a user whose items the model knows, oldest first.
+    """The newest ratings of a user whose items the model knows, F or as few as its states may have, oldest first.
 
     Attributes:
-        rows: catalogue rows, shape [F]; an item rated again stands there again.
-        ratings: shape [F].
+        rows: catalogue rows, shape [n]; an item rated again stands there again.
+        ratings: shape [n].
     """
 
     rows: Integers
@@ -31,13 +31,13 @@ def frame_of(profile: Profile, catalogue: Catalogue, aligned: AlignedActor) -> F
     their items or the tail is not known, each item last rated before them stands for one event, at its mean rating.
     """
     size = aligned.model.frame_size
-    if profile.t < size:
+    if profile.t < aligned.model.least_events:
         return None
     rows, ratings = _from_tail(profile, catalogue, aligned, size)
     if len(rows) < size:
         older, means = _from_entries(profile, aligned, size - len(rows))
         rows, ratings = np.concatenate((older, rows)), np.concatenate((means, ratings))
-    return Frame(rows, ratings) if len(rows) == size else None
+    return Frame(rows, ratings) if len(rows) >= aligned.model.least_events else None
 
 
 def _from_tail(profile: Profile, catalogue: Catalogue, aligned: AlignedActor, most: int) -> tuple[Integers, Floats]:

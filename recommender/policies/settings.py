@@ -24,7 +24,8 @@ class PolicySettings:
         linear_alpha: weight of linucb's bonus, in standard deviations.
         linear_epsilon: linear's chance of a uniform draw; always fixed.
         sequence_epsilon: sequence's; always fixed.
-        actor_distance: what ddpg, td3 and reinforce find the nearest items by; ``model`` for what their model says.
+        actor_distance: what actors (ddpg, td3, reinforce, bcq, qlearning, sarsa) find the nearest items by; ``model``
+            for what their model says.
         actor_rerank: how many of those their critics rank again, 50..500, 0 for none; None for what their model says.
         actor_epsilon: their chance of a uniform draw; always fixed.
         actor_fallback: name of the policy, one without a model, that answers users with too few ratings for a state.

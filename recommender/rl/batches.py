@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from recommender.arrays import Integers
-from recommender.rl.frames import Frames
+from recommender.rl.frames import PADDING, Frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,6 +21,7 @@ class Batch:
         reward: shape [B].
         next_state: shape [B, F (D + 1)].
         done: 1.0 on a user's last frame, shape [B].
+        next_row: row of the item that came after, shape [B]; where done, of anything.
     """
 
     state: Tensor
@@ -29,38 +30,43 @@ class Batch:
     reward: Tensor
     next_state: Tensor
     done: Tensor
+    next_row: Tensor
 
 
 class FrameTensors:
-    """Frames as tensors, from which batches are looked up."""
+    """Frames as tensors, from which batches are looked up; those of a user stand side by side and in time order."""
 
     def __init__(self, frames: Frames) -> None:
         self.rows = torch.from_numpy(np.array(frames.rows))
         self.rewards = torch.from_numpy(np.array(frames.rewards, dtype=np.float32))
         self.done = torch.from_numpy(np.array(frames.done, dtype=np.float32))
+        self._is_padded = bool((frames.rows == PADDING).any())
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def states(self, places: Tensor, vectors: Tensor) -> Tensor:
         """Return the states of some frames alone, shape [B, F (D + 1)]; gradients reach ``vectors`` [N, D]."""
-        return _states(self.rows[places, :-1], self.rewards[places, :-1], vectors)
+        return self._states(self.rows[places, :-1], self.rewards[places, :-1], vectors)
 
     def batch(self, places: Tensor, vectors: Tensor) -> Batch:
         """Return the transitions of some frames."""
         rows, rewards = self.rows[places], self.rewards[places]
         return Batch(
-            state=_states(rows[:, :-1], rewards[:, :-1], vectors),
+            state=self._states(rows[:, :-1], rewards[:, :-1], vectors),
             action=vectors[rows[:, -1]],
             row=rows[:, -1],
             reward=rewards[:, -1],
-            next_state=_states(rows[:, 1:], rewards[:, 1:], vectors),
+            next_state=self._states(rows[:, 1:], rewards[:, 1:], vectors),
             done=self.done[places],
+            next_row=self.rows[(places + 1).clamp(max=len(self) - 1), -1],
         )
 
-
-def _states(rows: Tensor, rewards: Tensor, vectors: Tensor) -> Tensor:
-    return torch.cat((vectors[rows].flatten(1), rewards), dim=1)
+    def _states(self, rows: Tensor, rewards: Tensor, vectors: Tensor) -> Tensor:
+        items = vectors[rows]
+        if self._is_padded:
+            items = items * (rows != PADDING)[:, :, None]
+        return torch.cat((items.flatten(1), rewards), dim=1)
 
 
 class UserBatches:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from recommender.rl.actions import act_roughly
 from recommender.rl.batches import FrameTensors
 from recommender.rl.losses import cloning_softmax
-from recommender.rl.networks import Actor
+from recommender.rl.networks import Actor, RecurrentActor
 from recommender.rl.training import ActorSettings
 
 
@@ -32,7 +32,8 @@ class Cloner:
 
     def __init__(self, vectors: Tensor, settings: ActorSettings) -> None:
         self.settings = settings
-        actor = Actor(settings.frame_size, vectors.shape[1], settings.hidden, settings.dropout)
+        kind = RecurrentActor if settings.encoder == "lstm" else Actor
+        actor = kind(settings.frame_size, vectors.shape[1], settings.hidden, settings.dropout)
         self.online = Cloned(actor, vectors.clone())
         self.average = copy.deepcopy(self.online).eval()
         self.optimiser = torch.optim.AdamW(

@@ -44,9 +44,7 @@ class Ddpg:
     def update(self, batch: Batch, step: int) -> dict[str, float]:
         """Learn from transitions; return losses and values."""
         s, critic = self.settings, self.critics[0]
-        with torch.no_grad():
-            near = items_near(self.actor_target(batch.next_state), self.vectors, s.temperature)
-            y = bootstrap(batch.reward, batch.done, self.critic_target.value(batch.next_state, near), s.gamma)
+        y = self._targets(batch)
         q = critic.value(batch.state, batch.action)
         loss = fit = value_loss(q, y)
         scalars = {"loss/value": fit.item(), "value/q": q.mean().item(), "value/target": y.mean().item()}
@@ -64,6 +62,12 @@ class Ddpg:
         polyak(self.critic_target, critic, s.tau)
         polyak(self.actor_target, self.actor, s.tau)
         return scalars
+
+    def _targets(self, batch: Batch) -> Tensor:
+        s = self.settings
+        with torch.no_grad():
+            near = items_near(self.actor_target(batch.next_state), self.vectors, s.temperature)
+            return bootstrap(batch.reward, batch.done, self.critic_target.value(batch.next_state, near), s.gamma)
 
     def _improve(self, batch: Batch) -> dict[str, float]:
         s = self.settings

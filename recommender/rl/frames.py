@@ -4,6 +4,8 @@
     action     = x_F,  reward = r'_F
     next_state = the same layout, one step on;  done on a user's last frame
 
+A state of fewer events is padded at its start: rows of -1, whose vectors are zeros, and ratings r' of 0.
+
 A frame is kept as F + 1 catalogue rows and ratings; the vectors are looked up when a batch is made, which takes D times
 less memory. Source: the RecNN library's frames (github.com/awarebayes/RecNN).
 """
@@ -18,6 +20,9 @@ from recommender.ranking.log import RatingLog
 from recommender.rl.state import centre_ratings
 from schemas.codec import RATING_QUANTUM
 
+PADDING = -1
+"""The row of an event that is not there."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frames:
@@ -25,8 +30,8 @@ class Frames:
 
     Attributes:
         users: number of the user of each, ascending, shape [M].
-        rows: catalogue rows, oldest first, the action last, shape [M, F + 1].
-        rewards: r' of each of them, shape [M, F + 1].
+        rows: catalogue rows, oldest first, the action last, -1 where padded, shape [M, F + 1].
+        rewards: r' of each of them, 0 where padded, shape [M, F + 1].
         done: whether it is the user's last frame, shape [M].
         events: place in the log of each action, shape [M].
     """
@@ -56,28 +61,34 @@ class Frames:
         )
 
 
-def make_frames(log: RatingLog, frame_size: int, scale: tuple[float, float]) -> Frames:
-    """Return all frames of a log; a user with fewer than ``frame_size + 1`` events gives none.
+def make_frames(log: RatingLog, frame_size: int, scale: tuple[float, float], least: int | None = None) -> Frames:
+    """Return all frames of a log; a user with fewer than ``least + 1`` events gives none.
 
     Args:
         log: the events, in time order.
         frame_size: events of a state, F.
         scale: least and highest rating.
+        least: events that a state has at least, the rest padded, 1..F; None for all F.
 
     Raises:
-        ValueError: ``frame_size`` is below 1.
+        ValueError: ``frame_size`` is below 1, or ``least`` not in 1..F.
     """
     if frame_size < 1:
         raise ValueError(f"frame_size must be at least 1, got {frame_size}")
+    least = frame_size if least is None else least
+    if not 1 <= least <= frame_size:
+        raise ValueError(f"least must be in 1..{frame_size}, got {least}")
     order = np.argsort(log.users, kind="stable")
     users = log.users[order]
     position = np.arange(len(order)) - np.searchsorted(users, users)
-    ends = np.flatnonzero(position >= frame_size)
-    events = order[ends[:, np.newaxis] + np.arange(-frame_size, 1)]
-    rewards = centre_ratings(log.ratings[events] / RATING_QUANTUM, scale)
+    ends = np.flatnonzero(position >= least)
+    back = np.arange(-frame_size, 1)
+    is_there = back >= -position[ends, np.newaxis]
+    events = order[np.where(is_there, ends[:, np.newaxis] + back, 0)]
+    rewards = np.where(is_there, centre_ratings(log.ratings[events] / RATING_QUANTUM, scale), 0.0)
     own = users[ends]
     done = np.append(own[1:] != own[:-1], True)[: len(own)]
-    return Frames(own, log.rows[events], rewards, done, events[:, -1])
+    return Frames(own, np.where(is_there, log.rows[events], PADDING), rewards, done, events[:, -1])
 
 
 def split_users(frames: Frames, share: float, seed: int) -> tuple[Frames, Frames]:

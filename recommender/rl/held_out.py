@@ -9,6 +9,7 @@ from recommender.ranking.log import RatingLog
 from recommender.ranking.measures import gains
 from recommender.rl.batches import FrameTensors
 from recommender.rl.frames import Frames
+from recommender.rl.model import SLATE
 from recommender.rl.networks import Actor, Critic
 
 MOST_FRAMES = 4000
@@ -31,7 +32,15 @@ class HeldOut:
     def __len__(self) -> int:
         return len(self._frames)
 
-    def ndcg(self, actor: Actor, critics: list[Critic], vectors: Tensor, known: Tensor, rerank: int) -> float:
+    def ndcg(
+        self,
+        actor: Actor,
+        critics: list[Critic],
+        vectors: Tensor,
+        known: Tensor,
+        rerank: int,
+        margin: float | None = None,
+    ) -> float:
         """Return NDCG@10 of the items that came, by inner product, the nearest ``rerank`` by the lowest critic.
 
         Args:
@@ -40,6 +49,8 @@ class HeldOut:
             vectors: of the items, shape [N, D].
             known: items that are ranked at all, shape [N].
             rerank: how many of the nearest the critics rank again; 0 for none.
+            margin: how far below the nearest item's inner product theirs may lie, unless a slate needs them; None for
+                any.
         """
         ranks = []
         for start in range(0, len(self), _AT_ONCE):
@@ -50,18 +61,23 @@ class HeldOut:
                 for own, seen in zip(scores, self._seen[start : start + _AT_ONCE], strict=True):
                     own[torch.from_numpy(seen)] = _SEEN
                 if critics and rerank:
-                    scores = _again(scores, state, critics, vectors, rerank)
+                    scores = _again(scores, state, critics, vectors, rerank, margin)
             rows = self._frames.rows[places, -1:]
             ranks.append((scores > scores.gather(1, rows)).sum(dim=1))
         return float(gains(torch.cat(ranks).numpy())["ndcg@10"].mean()) if ranks else 0.0
 
 
-def _again(scores: Tensor, state: Tensor, critics: list[Critic], vectors: Tensor, rerank: int) -> Tensor:
+def _again(
+    scores: Tensor, state: Tensor, critics: list[Critic], vectors: Tensor, rerank: int, margin: float | None
+) -> Tensor:
     """Return scores in which the nearest items stand before all others, by what the critics say."""
-    nearest = scores.topk(min(rerank, scores.shape[1]), dim=1).indices
+    best = scores.topk(min(rerank, scores.shape[1]), dim=1)
+    nearest, is_ranked = best.indices, best.values > _SEEN
+    if margin is not None:
+        is_ranked &= (best.values >= best.values[:, :1] - margin) | (torch.arange(nearest.shape[1]) < SLATE)
     values = torch.stack([critic.values(state, vectors[nearest]) for critic in critics]).amin(dim=0)
     above = scores.amax(dim=1, keepdim=True) + 1.0 + values - values.amin(dim=1, keepdim=True)
-    return scores.scatter(1, nearest, torch.where(scores.gather(1, nearest) > _SEEN, above, _SEEN))
+    return scores.scatter(1, nearest, torch.where(is_ranked, above, best.values))
 
 
 def _seen_before(frames: Frames, log: RatingLog) -> list[Integers]:

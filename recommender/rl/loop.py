@@ -13,16 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recommender.arrays import Floats
+from recommender.arrays import Floats, Integers
 from recommender.ranking.log import RatingLog
 from recommender.rl.batches import Batch, FrameTensors, UserBatches
+from recommender.rl.bcq import Bcq
 from recommender.rl.cloning import Cloner
 from recommender.rl.ddpg import Ddpg
-from recommender.rl.frames import make_frames, split_users
+from recommender.rl.frames import Frames, make_frames, split_users
 from recommender.rl.held_out import HeldOut
 from recommender.rl.model import ActorModel
 from recommender.rl.networks import Actor, Critic
+from recommender.rl.qlearning import QLearning
 from recommender.rl.reinforce import Reinforce
+from recommender.rl.replay import ReplayBuffer
+from recommender.rl.sarsa import Sarsa
 from recommender.rl.td3 import Td3
 from recommender.rl.training import ActorSettings, ActorStep, OnStep, TrainedActor
 from schemas.errors import ModelError
@@ -36,8 +40,12 @@ CLONE = "clone"
 class Learner(Protocol):
     """An algorithm: what it learns, and how it learns from a batch."""
 
-    actor: Actor
     critics: list[Critic]
+
+    @property
+    def actor(self) -> Actor:
+        """What says where the items are, in evaluation mode."""
+        ...
 
     def update(self, batch: Batch, step: int) -> dict[str, float]:
         """Learn from transitions; return what to log."""
@@ -53,8 +61,15 @@ LEARNERS: Mapping[str, Callable[[Actor, Tensor, ActorSettings], Learner]] = {
     "ddpg": Ddpg,
     "td3": Td3,
     "reinforce": Reinforce,
+    "bcq": Bcq,
+    "qlearning": QLearning,
+    "sarsa": Sarsa,
 }
 """Name of the policy to what learns it, given a cloned actor and item vectors."""
+REPLAYED = frozenset({"bcq", "qlearning", "sarsa"})
+"""The policies that learn values of items alone, from batches out of a replay buffer."""
+CONSTRAINED = frozenset({"bcq"})
+"""The policies whose critics are asked of no item that the log would hardly have shown."""
 
 
 def train_actor(
@@ -67,6 +82,7 @@ def train_actor(
     on_step: OnStep | None = None,
     resume: Checkpoint | None = None,
     on_checkpoint: OnCheckpoint | None = None,
+    frames: Frames | None = None,
 ) -> TrainedActor:
     """Return a policy's model, learned from a log.
 
@@ -80,6 +96,7 @@ def train_actor(
         on_step: told of every step.
         resume: what an earlier training of the same log and settings said to ``on_checkpoint``.
         on_checkpoint: told where to go on, at every look at the held-out users.
+        frames: what :func:`~recommender.rl.frames.make_frames` makes of the log; None to have them made.
 
     Raises:
         ValueError: no user, or none to hold out, has enough events, or the checkpoint is of something else.
@@ -87,7 +104,9 @@ def train_actor(
     """
     settings = settings or ActorSettings()
     with _alone(settings.threads):
-        run = _Run(name, log, vectors, scale, settings)
+        if frames is None:
+            frames = make_frames(log, settings.frame_size, scale, settings.least)
+        run = _Run(name, log, vectors, frames, settings)
         if resume is not None:
             run.load(resume)
         while not run.has_ended:
@@ -102,19 +121,18 @@ def train_actor(
 class _Run:
     """A training between two steps."""
 
-    def __init__(
-        self, name: str, log: RatingLog, vectors: Floats, scale: tuple[float, float], settings: ActorSettings
-    ) -> None:
-        frames = make_frames(log, settings.frame_size, scale)
+    def __init__(self, name: str, log: RatingLog, vectors: Floats, frames: Frames, settings: ActorSettings) -> None:
         train, held_out = split_users(frames, settings.validation, settings.seed)
         if not len(train) or not len(held_out):
             raise ValueError(
-                f"training needs users with at least {settings.frame_size + 1} events, and as many again to hold out, "
+                f"training needs users with at least {settings.least + 1} events, and as many again to hold out, "
                 f"got {len(np.unique(train.users))} and {len(np.unique(held_out.users))}"
             )
         self.name, self.settings = name, settings
         self.frames = FrameTensors(train)
-        self.batches = UserBatches(train, settings.batch_users, settings.batch_rows, settings.seed)
+        self.ring = ReplayBuffer(settings.replay) if name in REPLAYED else None
+        rows = settings.batch_rows if self.ring is None else len(train)
+        self.batches = UserBatches(train, settings.batch_users, rows, settings.seed)
         self.held_out = HeldOut(held_out, log, settings.seed)
         self.known = torch.from_numpy(np.bincount(log.rows, minlength=log.size) > 0)
         torch.manual_seed(settings.seed)
@@ -139,7 +157,7 @@ class _Run:
             scalars = self.cloner.update(self.frames, self.step)
         else:
             learner = self._learner()
-            places = torch.from_numpy(self.batches.places(self.step))
+            places = torch.from_numpy(self._places())
             scalars = learner.update(self.frames.batch(places, self._vectors()), self.step)
         if not np.isfinite(list(scalars.values())).all():
             raise ModelError(f"training diverged: after step {self.step} the figures are {scalars}")
@@ -149,6 +167,14 @@ class _Run:
         if done.ndcg is not None and not is_cloning and done.ndcg > self.best.get("ndcg", -1.0):
             self.best = {"ndcg": done.ndcg, "step": self.step, **self._weights()}
         return done
+
+    def _places(self) -> Integers:
+        """Return the frames of a batch: some users', or, out of the ring that these join, those of many."""
+        places = self.batches.places(self.step)
+        if self.ring is None:
+            return places
+        self.ring.add(places)
+        return self.ring.sample(self.settings.batch_rows, np.random.default_rng([self.settings.seed, self.step, 1]))
 
     def _learner(self) -> Learner:
         if self.learner is None:
@@ -163,7 +189,12 @@ class _Run:
         actor, critics = (
             (self.cloner.average.actor, []) if self.learner is None else (self.learner.actor, self.learner.critics)
         )
-        return self.held_out.ndcg(actor, critics, self._vectors(), self.known, self.settings.rerank)
+        rerank, margin = self.settings.rerank, self._margin
+        return self.held_out.ndcg(actor, critics, self._vectors(), self.known, rerank, margin)
+
+    @property
+    def _margin(self) -> float | None:
+        return self.settings.margin if self.name in CONSTRAINED else None
 
     def _weights(self) -> dict[str, Any]:
         learner = self._learner()
@@ -177,6 +208,8 @@ class _Run:
         parts: dict[str, Any] = {f"cloner.{name}": each.state_dict() for name, each in self.cloner.parts.items()}
         if self.learner is not None:
             parts |= {f"learner.{name}": each.state_dict() for name, each in self.learner.parts.items()}
+        if self.ring is not None:
+            parts["ring"] = self.ring.state_dict()
         trace = [(each.step, each.phase, dict(each.scalars), each.ndcg) for each in self.trace]
         of = {"name": self.name, "settings": repr(self.settings), "frames": len(self.frames)}
         return copy.deepcopy({"of": of, "step": self.step, "trace": trace, "best": self.best, "parts": parts})
@@ -196,6 +229,8 @@ class _Run:
         if any(name.startswith("learner.") for name in parts):
             for name, own in self._learner().parts.items():
                 own.load_state_dict(parts[f"learner.{name}"])
+        if self.ring is not None:
+            self.ring.load_state_dict(parts["ring"])
         self.step, self.best = checkpoint["step"], checkpoint["best"]
         self.trace = [ActorStep(*each) for each in checkpoint["trace"]]
 
@@ -210,11 +245,14 @@ class _Run:
             item_ids=tuple(item_ids[row] for row in known.tolist()),
             vectors=self._vectors().numpy()[known].astype(np.float64),
             frame_size=s.frame_size,
+            least=s.least if s.padded else None,
             scale=scale,
             actor=learner.actor.layers(),
+            encoder=learner.actor.encoder(),
             critics=tuple(critic.layers() for critic in learner.critics),
             distance="inner",
             rerank=s.rerank if learner.critics else 0,
+            margin=self._margin if s.rerank else None,
         )
         cloned = next(each.ndcg for each in self.trace if each.step == s.clone_steps)
         assert cloned is not None

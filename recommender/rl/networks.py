@@ -49,6 +49,10 @@ class Actor(Network):
     ) -> None:
         super().__init__(state_size(frame_size, dim), hidden, dim, dropout, spread)
 
+    def encoder(self) -> tuple[Layer, Layer] | None:
+        """Return what reads a state before the layers do, as a release has it; None where these do."""
+        return None
+
 
 class Critic(Network):
     """Q: a state and an action, side by side, to a value [B]."""
@@ -90,3 +94,25 @@ class HistoryEncoder(nn.Module):
         """
         states: Tensor = self.lstm(torch.cat((vectors, rewards[:, :, None]), dim=2))[0]
         return states
+
+
+class RecurrentActor(Actor):
+    """mu, by layers on what an LSTM makes of a state's events: a state [B, F (D + 1)] to a proto-action [B, D]."""
+
+    def __init__(
+        self, frame_size: int, dim: int, hidden: int = 256, dropout: float = 0.0, spread: float = 0.03
+    ) -> None:
+        Network.__init__(self, hidden, hidden, dim, dropout, spread)
+        self.history = HistoryEncoder(dim, hidden)
+        self.frame_size = frame_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the proto-actions, shape [B, D]."""
+        split = x.shape[1] - self.frame_size
+        items = x[:, :split].view(len(x), self.frame_size, -1)
+        return super().forward(self.history(items, x[:, split:])[:, -1])
+
+    def encoder(self) -> tuple[Layer, Layer] | None:
+        """Return the LSTM as a release has it."""
+        w, u, b, d = (each.detach().numpy().copy() for each in self.history.lstm.all_weights[0])
+        return Layer(w, b), Layer(u, d)

@@ -11,8 +11,9 @@ from recommender.arrays import Flags, Floats, Integers
 from recommender.embeddings.layers import Layer
 from recommender.ranking.log import Moments, Past
 from recommender.ranking.next_item import Ranker
-from recommender.rl.model import AlignedActor
-from recommender.rl.state import make_states
+from recommender.rl.model import SLATE, AlignedActor
+from recommender.rl.recurrent import GATES, events_of
+from recommender.rl.state import pad_states
 from schemas.codec import RATING_QUANTUM
 
 
@@ -22,7 +23,7 @@ class ActorRanker:
 
     Attributes:
         actor: the model on the rows of the log.
-        fallback: asked about users with fewer events than a state has.
+        fallback: asked about users with fewer events than a state needs.
         rerank: how many of the nearest unseen items the critics rank again; 0 for none.
     """
 
@@ -34,7 +35,7 @@ class ActorRanker:
         """Return the scores; see :class:`recommender.ranking.next_item.Ranker`."""
         frame_size = self.actor.model.frame_size
         frames = [_newest(past, frame_size, self.actor.has_vector) for past in moments.pasts]
-        is_long = np.array([len(rows) == frame_size for rows, _ in frames], dtype=np.bool_)
+        is_long = np.array([len(rows) >= self.actor.model.least_events for rows, _ in frames], dtype=np.bool_)
         scores = np.empty((len(frames), len(self.actor.vectors)))
         if not is_long.all():
             short = np.flatnonzero(~is_long)
@@ -42,16 +43,18 @@ class ActorRanker:
             scores[short] = self.fallback.scores(Moments(pasts, moments.counts[short], moments.sums[short]))
         if is_long.any():
             known = np.flatnonzero(is_long)
-            rows, ratings = (
-                np.stack(column) for column in zip(*[frames[place] for place in known.tolist()], strict=True)
-            )
-            scores[known] = self._rank(rows, ratings, [moments.pasts[place].rows for place in known.tolist()])
+            states = np.stack([self._state_of(*frames[place]) for place in known.tolist()])
+            scores[known] = self._rank(states, [moments.pasts[place].rows for place in known.tolist()])
         return scores
 
-    def _rank(self, rows: Integers, ratings: Floats, seen: list[Integers]) -> Floats:
+    def _state_of(self, rows: Integers, ratings: Floats) -> Floats:
+        model = self.actor.model
+        return pad_states(self.actor.vectors[rows], ratings, model.scale, model.frame_size)
+
+    def _rank(self, states: Floats, seen: list[Integers]) -> Floats:
         model, vectors = self.actor.model, self.actor.vectors
-        states = make_states(vectors[rows], ratings, model.scale)
-        scores = _run(model.actor, states) @ vectors.T
+        given = states if model.encoder is None else _read(model.encoder, states, model.frame_size)
+        scores = _run(model.actor, given) @ vectors.T
         lowest = scores.min() - 1.0
         scores[:, ~self.actor.has_vector] = lowest
         if not self.rerank or not model.critics:
@@ -60,9 +63,18 @@ class ActorRanker:
             unseen = own.copy()
             unseen[past] = lowest
             nearest = np.argpartition(-unseen, min(self.rerank, len(own)) - 1)[: self.rerank]
+            if model.margin is not None:
+                nearest = _within(nearest, unseen, model.margin)
             values = np.min([_values(critic, state, vectors[nearest]) for critic in model.critics], axis=0)
             own[nearest] = own.max() + 1.0 + values - values.min()
         return scores
+
+
+def _within(nearest: Integers, scores: Floats, margin: float) -> Integers:
+    """Return those of the nearest that lie within the margin of the first, and never fewer than a slate needs."""
+    ordered = nearest[np.argsort(-scores[nearest], kind="stable")]
+    count = np.count_nonzero(scores[ordered] >= scores[ordered[0]] - margin)
+    return ordered[: max(int(count), SLATE)]
 
 
 def _newest(past: Past, frame_size: int, has_vector: Flags) -> tuple[Integers, Floats]:
@@ -75,6 +87,22 @@ def _run(layers: tuple[Layer, ...], x: Floats) -> Floats:
     for layer in layers[:-1]:
         x = np.maximum(x @ layer.weight.T + layer.bias, 0.0)
     return np.asarray(x @ layers[-1].weight.T + layers[-1].bias)
+
+
+def _read(encoder: tuple[Layer, Layer], states: Floats, frame_size: int) -> Floats:
+    """Return an LSTM's last hidden units, shape [B, H]."""
+    of_events, of_hidden = encoder
+    hidden = cell = np.zeros((len(states), of_hidden.weight.shape[1]))
+    for event in events_of(states, frame_size):
+        given = event @ of_events.weight.T + of_events.bias + hidden @ of_hidden.weight.T + of_hidden.bias
+        take, keep, new, show = np.split(given, GATES, axis=1)
+        cell = _sigmoid(keep) * cell + _sigmoid(take) * np.tanh(new)
+        hidden = _sigmoid(show) * np.tanh(cell)
+    return hidden
+
+
+def _sigmoid(x: Floats) -> Floats:
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))
 
 
 def _values(critic: tuple[Layer, ...], state: Floats, items: Floats) -> Floats:

@@ -43,6 +43,25 @@ def make_states(vectors: Floats, ratings: Floats, scale: tuple[float, float]) ->
     return np.concatenate((flat, centre_ratings(ratings, scale)), axis=-1)
 
 
+def pad_states(vectors: Floats, ratings: Floats, scale: tuple[float, float], frame_size: int) -> Floats:
+    """Return states as :func:`make_states`, of at most F events; those that are missing count as zeros, r' too.
+
+    Args:
+        vectors: of the events that are there, oldest first, shape [..., n, D].
+        ratings: of the same, shape [..., n].
+        scale: least and highest rating.
+        frame_size: F.
+
+    >>> pad_states(np.array([[3.0, 4.0]]), np.array([5.0]), (0.5, 5.0), 2).tolist()
+    [0.0, 0.0, 3.0, 4.0, 0.0, 5.0]
+    """
+    *batch, there, dim = vectors.shape
+    made = make_states(vectors, ratings, scale)
+    missing = frame_size - there
+    first, last = np.zeros((*batch, missing * dim)), np.zeros((*batch, missing))
+    return np.concatenate((first, made[..., : there * dim], last, made[..., there * dim :]), axis=-1)
+
+
 def state_size(frame_size: int, dim: int) -> int:
     """Return the length of a state, F (D + 1).
 

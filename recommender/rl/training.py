@@ -1,15 +1,19 @@
 """How actors are trained, and what a run says; without torch."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from recommender.rl.model import RERANKED, ActorModel
+
+ENCODERS = ("flat", "lstm")
 
 _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (
         (
             *("frame_size", "hidden", "clone_steps", "clone_rows", "steps", "batch_users", "batch_rows"),
-            *("policy_step", "penalised", "penalised_rows", "slate", "validate_every", "patience", "threads"),
+            *("policy_step", "penalised", "penalised_rows", "replay", "slate", "validate_every", "patience", "threads"),
         ),
         lambda value: value >= 1,
         "at least 1",
@@ -21,11 +25,12 @@ _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     ),
     (("dropout", "event_dropout", "averaging", "gamma"), lambda value: 0.0 <= value < 1.0, "in [0, 1)"),
     (
-        ("weight_decay", "value_weight", "conservative", "noise", "noise_bound", "seed"),
+        ("weight_decay", "value_weight", "conservative", "anchoring", "noise", "noise_bound", "seed"),
         lambda value: 0.0 <= value < float("inf"),
         "at least 0 and finite",
     ),
-    (("tau",), lambda value: 0.0 < value <= 1.0, "in (0, 1]"),
+    (("tau", "allowed_ratio"), lambda value: 0.0 < value <= 1.0, "in (0, 1]"),
+    (("soft_minimum",), lambda value: 0.0 <= value <= 1.0, "in [0, 1]"),
     (("validation",), lambda value: 0.0 < value < 1.0, "in (0, 1)"),
     (("rerank",), lambda value: value == 0 or RERANKED[0] <= value <= RERANKED[1], "0 or in 50..500"),
 )
@@ -38,6 +43,8 @@ class ActorSettings:
 
     Attributes:
         frame_size: events of a state, F.
+        padded: whether states of fewer events are learned from too, from one event on, the rest padded.
+        encoder: what an actor reads a state by: ``flat``, its layers, or ``lstm``, event by event.
         hidden: width of both hidden layers of every network.
         dropout: of the actor's hidden layers, where it learns.
         event_dropout: chance of an item's vector to be left out of a state where the actor learns.
@@ -59,6 +66,10 @@ class ActorSettings:
         conservative: weight of the penalty on values of items that are not in the log; 0 for none.
         penalised: items drawn for that penalty.
         penalised_rows: frames of a batch that it is of.
+        anchoring: weight of the same penalty over all items; qlearning and sarsa only.
+        allowed_ratio: least chance of an item beside the likeliest's, for critics to be asked of it; bcq only.
+        soft_minimum: weight of the lower of two critics in a target, the higher having the rest; bcq only.
+        replay: transitions of the ring that bcq, qlearning and sarsa draw batches from.
         noise: of target actions, in standard deviations of a coordinate of the item vectors; td3 only.
         noise_bound: in the same.
         gradient_bound: the largest norm of a gradient.
@@ -76,6 +87,8 @@ class ActorSettings:
     """
 
     frame_size: int = 10
+    padded: bool = False
+    encoder: Literal["flat", "lstm"] = "flat"
     hidden: int = 256
     dropout: float = 0.3
     event_dropout: float = 0.3
@@ -97,6 +110,10 @@ class ActorSettings:
     conservative: float = 5.0
     penalised: int = 64
     penalised_rows: int = 128
+    anchoring: float = 50.0
+    allowed_ratio: float = 0.7
+    soft_minimum: float = 0.75
+    replay: int = 20_000
     noise: float = 0.5
     noise_bound: float = 3.0
     gradient_bound: float = 10.0
@@ -114,6 +131,18 @@ class ActorSettings:
             for name in names:
                 if not is_in_range(getattr(self, name)):
                     raise ValueError(f"{name} must be {said}, got {getattr(self, name)}")
+        if self.encoder not in ENCODERS:
+            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, got {self.encoder!r}")
+
+    @property
+    def least(self) -> int:
+        """How many events a state has at least."""
+        return 1 if self.padded else self.frame_size
+
+    @property
+    def margin(self) -> float:
+        """How far an allowed item's inner product may lie below the nearest item's, T log(1/ratio)."""
+        return -self.temperature * math.log(self.allowed_ratio)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def rank(
 
     Args:
         weights: the actor: a state dict of torch or safetensors with layers named linear1, linear2 and so on, or the
-            model.safetensors of a release of ddpg, td3 or reinforce.
+            model.safetensors of a release of such a policy (ddpg, td3, reinforce, bcq, qlearning, sarsa).
         embeddings: the items' vectors: parquet (item_id, x0, x1, ...), npz (item_ids, vectors), or a dictionary of
             tensors by item id as safetensors or of torch, or a release's model.safetensors.
         frame: ITEM:RATING,... oldest first, as many as the actor's state holds; of more the newest count.

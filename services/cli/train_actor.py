@@ -1,7 +1,8 @@
-"""``streamrec train ddpg``, ``td3`` and ``reinforce``."""
+"""``streamrec train ddpg``, ``td3``, ``reinforce``, ``bcq``, ``qlearning`` and ``sarsa``."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cyclopts import Parameter
 from rich.progress import Progress, TextColumn
@@ -23,7 +24,7 @@ from streams.settings import Settings
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class ActorFlags:
-    """What the three commands take.
+    """What the six commands take.
 
     Attributes:
         data: movielens-100k, synthetic, or a file of ratings; the log of ratings on the bus by default.
@@ -33,10 +34,13 @@ class ActorFlags:
             default.
         clone_steps: of cloning, which comes first.
         steps: of the algorithm, after cloning, at most; held-out users tell when to stop.
+        padded: learn from users' first ratings too, states padded, and answer from a user's first rating on.
+        encoder: what an actor reads a state by: flat, its layers, or lstm, event by event.
         seed: of every random number in the training.
         checkpoint: a file where to go on; one that is there is gone on from.
         tensorboard: write scalars for TensorBoard to this folder.
         plot: draw losses, values and actions to this PNG file.
+        frames: keep the frames of the log in this folder, and use them where they are there.
         publish: make the release the active one.
     """
 
@@ -46,10 +50,13 @@ class ActorFlags:
     embeddings: Path | None = None
     clone_steps: int = ActorSettings().clone_steps
     steps: int = ActorSettings().steps
+    padded: bool = False
+    encoder: Literal["flat", "lstm"] = "flat"
     seed: int = ActorSettings().seed
     checkpoint: Path | None = None
     tensorboard: Path | None = None
     plot: Path | None = None
+    frames: Path | None = None
     publish: bool = True
 
 
@@ -80,12 +87,42 @@ def reinforce(*, flags: ActorFlags = NO_FLAGS, settings: SettingsArgument) -> No
     _train("reinforce", flags, settings)
 
 
+def bcq(*, flags: ActorFlags = NO_FLAGS, settings: SettingsArgument) -> None:
+    """Train critics of what the log might have shown on who rated what when, and make them the active release of bcq.
+
+    A model that shows the same few items to everybody is named, and not released.
+    """
+    _train("bcq", flags, settings)
+
+
+def qlearning(*, flags: ActorFlags = NO_FLAGS, settings: SettingsArgument) -> None:
+    """Train values of items by Q-learning on who rated what when, and make them the active release of qlearning.
+
+    A model that shows the same few items to everybody is named, and not released.
+    """
+    _train("qlearning", flags, settings)
+
+
+def sarsa(*, flags: ActorFlags = NO_FLAGS, settings: SettingsArgument) -> None:
+    """Train values of items by SARSA on who rated what when, and make them the active release of sarsa.
+
+    A model that shows the same few items to everybody is named, and not released.
+    """
+    _train("sarsa", flags, settings)
+
+
 def _train(name: str, flags: ActorFlags, settings: Settings) -> None:
     try:
-        parameters = ActorSettings(clone_steps=flags.clone_steps, steps=flags.steps, seed=flags.seed)
+        parameters = ActorSettings(
+            padded=flags.padded,
+            encoder=flags.encoder,
+            clone_steps=flags.clone_steps,
+            steps=flags.steps,
+            seed=flags.seed,
+        )
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-    outputs = Outputs(flags.plot, flags.tensorboard, flags.checkpoint)
+    outputs = Outputs(flags.plot, flags.tensorboard, flags.checkpoint, flags.frames)
     limits = DiversityLimits(settings.least_coverage, settings.least_entropy)
     scale = (settings.rating_min, settings.rating_max)
     log, catalogue = gather_log(*ratings_of(flags.data, flags.items, flags.columns, settings))

@@ -38,6 +38,8 @@ def read_actor(path: Path, dim: int) -> tuple[Network, int]:
         ConfigurationError: a file of torch is given and torch is not installed.
     """
     tensors = read_tensors(path)
+    if "encoder.0.weight" in tensors:
+        raise DataError(f"{path}: the actor reads its state by an LSTM, which cannot be run here: {_EXPECTED}")
     layers = _find_layers(tensors, path)
     shape = np.shape(layers[0].weight)
     inputs = shape[1] if len(shape) > 1 else 0

@@ -30,7 +30,7 @@ class Task:
         policies: names, as the protocol knows them.
         settings: parameters of the policies.
         factors: how the model of ``linear`` is trained.
-        actor: how those of ``ddpg``, ``td3`` and ``reinforce`` are.
+        actor: how those of :data:`~recommender.rl.model.ACTORS` are.
         scale: least and highest rating there can be.
         limits: below which a policy counts as collapsed.
         splits: seeds of the splits, where a protocol splits at random.

@@ -15,7 +15,7 @@ POLICIES_OF: Mapping[str, Sequence[str]] = {
         *("linear", "linear_linucb", "linear_thompson"),
     ),
     "next_item": (
-        *("sequence", "reinforce", "td3", "ddpg"),
+        *("sequence", "reinforce", "td3", "ddpg", "bcq", "qlearning", "sarsa"),
         *("linear", "item_mean", "greedy", "ucb", "greedy_compat"),
     ),
 }

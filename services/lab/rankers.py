@@ -32,7 +32,7 @@ class Trainings:
         factors: the model of linear.
         sequence: the model of sequence.
         on_epoch: told of each epoch of sequence's.
-        actor: those of ddpg, td3 and reinforce.
+        actor: those of :data:`~recommender.rl.model.ACTORS`.
         on_step: told of each step of theirs.
         scale: least and highest rating there can be.
     """
@@ -117,7 +117,7 @@ def _actor_ranker(
 
 
 def train_policy(name: str, past: RatingLog, items: Sequence[Item], trainings: Trainings) -> ActorModel:
-    """Return the model of ddpg, td3 or reinforce, learned from a log.
+    """Return the model of one of :data:`~recommender.rl.model.ACTORS`, learned from a log.
 
     Raises:
         ConfigurationError: torch is not installed, or the log is too short.

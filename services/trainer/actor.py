@@ -22,6 +22,7 @@ from recommender.rl.ranker import ActorRanker
 from recommender.rl.training import ActorSettings, ActorStep, OnStep, TrainedActor
 from schemas.errors import ConfigurationError, DataError, ModelError
 from schemas.events import Item, ModelRelease
+from services.trainer.frame_cache import cached_frames
 from streams.models.releases import save_release
 
 ASKED_USERS = 1000
@@ -38,11 +39,13 @@ class Outputs:
         plot: a PNG of losses and values.
         scalars: a folder for TensorBoard.
         checkpoint: a file where to go on; one that is there is gone on from.
+        frames: a folder where frames are kept by what they are made of; those that are there are used.
     """
 
     plot: Path | None = None
     scalars: Path | None = None
     checkpoint: Path | None = None
+    frames: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +80,7 @@ def train_actor_release(
     """Train on a log and write a release; nothing is published.
 
     Args:
-        name: of the policy: ddpg, td3 or reinforce.
+        name: of the policy, one of :data:`~recommender.rl.model.ACTORS`.
         log: the ratings, in time order.
         items: of the log's rows.
         scale: least and highest rating there can be.
@@ -138,7 +141,7 @@ def first_vectors(log: RatingLog, items: Sequence[Item]) -> Floats:
 
 def lists_of(model: ActorModel, log: RatingLog, items: Sequence[Item]) -> Integers:
     """Return the ten items that each of the newest users with enough ratings would get, shape [U, 10]."""
-    is_long = np.bincount(log.users, minlength=len(log.user_ids)) >= model.frame_size
+    is_long = np.bincount(log.users, minlength=len(log.user_ids)) >= model.least_events
     newest_first = log.users[::-1][is_long[log.users[::-1]]]
     places = np.sort(np.unique(newest_first, return_index=True)[1])
     moments = at_the_end(log, newest_first[places[:ASKED_USERS]])
@@ -177,7 +180,9 @@ def _train(
 
     try:
         item_ids = [item.item_id for item in items]
-        return train_actor(name, log, item_ids, vectors, scale, settings, told, resume, keep)
+        folder = outputs.frames
+        frames = None if folder is None else cached_frames(log, settings.frame_size, scale, settings.least, folder)
+        return train_actor(name, log, item_ids, vectors, scale, settings, told, resume, keep, frames)
     except ValueError as error:
         kind = ConfigurationError if "checkpoint" in str(error) else DataError
         raise kind(str(error)) from error

@@ -119,6 +119,33 @@ def test_more_slots_than_are_ranked_again_are_filled_from_as_many_nearest():
     assert slate.rows.tolist() == list(range(61, 1, -1))
 
 
+def test_critics_rank_again_what_lies_within_the_margin_of_the_nearest_and_as_many_as_the_slate_needs():
+    # The newest item is i0 at 0; i2 is the nearest unseen one, i7 lies 5 beyond it. The critic likes what is far.
+    line = np.array([[float(row), 0.0] for row in range(70)])
+    catalogue = catalogue_of(line, critics=(FIRST,), rerank=50, margin=5.0)
+    profile = profile_of(catalogue, (1, 5.0), (0, 4.0))
+    assert slate_of(catalogue, profile, k=3).rows.tolist() == [7, 6, 5]
+    assert slate_of(catalogue, profile, k=8).rows.tolist() == [9, 8, 7, 6, 5, 4, 3, 2]
+    assert slate_of(catalogue, profile, k=1, rows=[1, 2, 60]).rows.tolist() == [2]
+
+
+def test_a_margin_is_of_the_models_own_distance():
+    line = np.array([[float(row), 0.0] for row in range(70)])
+    catalogue = catalogue_of(line, critics=(FIRST,), rerank=50, margin=5.0)
+    profile = profile_of(catalogue, (1, 5.0), (0, 4.0))
+    assert slate_of(catalogue, profile, k=3, actor_distance="cityblock").rows.tolist() == [51, 50, 49]
+
+
+def test_the_best_item_of_learned_values_is_what_is_shown():
+    # q(s) = x of the newest item, and Q(s, i) = v(s) + q(s) . x_i
+    vectors = np.random.default_rng(4).normal(size=(30, 2))
+    catalogue = catalogue_of(vectors, name="qlearning", distance="inner")
+    slate = slate_of(catalogue, profile_of(catalogue, (0, 5.0), (1, 4.0)), name="qlearning", k=4)
+    kept = aligned_of("qlearning", catalogue).vectors
+    assert slate.rows.tolist() == (2 + np.argsort(-(kept[2:] @ kept[1]))[:4]).tolist()
+    assert slate.scores.tolist() == pytest.approx(np.sort(kept[2:] @ kept[1])[::-1][:4].tolist())
+
+
 def test_items_that_the_model_does_not_know_come_last_with_a_finite_score():
     catalogue = catalogue_of(LINE, 8)
     profile = profile_of(catalogue, (0, 5.0), (3, 4.0))
@@ -141,6 +168,40 @@ def test_users_with_fewer_ratings_than_a_frame_are_answered_by_the_fallback(tail
     assert slate.scores.tolist() == alone.scores.tolist()
     assert slate.parts == [{**part, "fallback": "greedy"} for part in alone.parts]
     assert slate_of(catalogue, profile).epsilon == 0.1
+
+
+def test_a_model_of_padded_states_answers_from_the_first_rating_on():
+    # F = 2: with one rating the state is [0, x_2, 0, r'_2], and the actor says x_2; without any the fallback answers.
+    catalogue = catalogue_of(least=1)
+    slate = slate_of(catalogue, profile_of(catalogue, (3, 4.0)))
+    assert (slate.fallback, slate.rows.tolist()) == (None, [2, 4, 1, 5, 0])
+    assert slate_of(catalogue, profile_of(catalogue)).fallback == "epsilon_greedy"
+    oldest = (Layer(np.array([[1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0]]), np.zeros(2)),)
+    padded = catalogue_of(least=1, actor=oldest)
+    assert slate_of(padded, profile_of(padded, (3, 4.0))).scores[0] == 0.0  # of i0 at (0, 0)
+
+
+def test_what_the_only_rating_adds_makes_up_the_score():
+    # Of a state of zeros the actor says (0, 0), from which i5 is 5 away; with i3, 2.
+    catalogue = catalogue_of(least=1)
+    profile = profile_of(catalogue, (3, 4.0))
+    terms = make_policy("ddpg").terms(np.array([5]), profile, catalogue, StatisticsView.empty(6))
+    assert (terms.general.tolist(), terms.personal.tolist(), terms.shares.tolist()) == ([-5.0], [-2.0], [[3.0]])
+
+
+def test_a_recurrent_model_answers_and_explains():
+    # One unit whose gates are open and that takes the newest item's first number: h is about tanh(tanh(x)).
+    of_events = Layer(np.array([[0, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0]]), np.array([50, -50, 0, 50]))
+    encoder, after = (of_events, Layer(np.zeros((4, 1)), np.zeros(4))), (Layer(np.array([[5], [0]]), np.zeros(2)),)
+    catalogue = catalogue_of(encoder=encoder, actor=after)
+    profile = profile_of(catalogue, (0, 5.0), (1, 4.0))
+    slate = slate_of(catalogue, profile, k=1)
+    assert slate.rows.tolist() == [3]
+    expected = -abs(5 * np.tanh(np.tanh(1.0)) - 3)
+    assert slate.scores.tolist() == [pytest.approx(expected)]
+    terms = make_policy("ddpg").terms(np.array([3]), profile, catalogue, StatisticsView.empty(6))
+    assert terms.general.tolist() == [-3.0]
+    assert terms.shares.sum() + terms.general[0] == pytest.approx(expected)
 
 
 def test_users_side_by_side_get_the_slates_they_get_alone():

@@ -34,15 +34,28 @@ def test_a_user_with_as_many_events_as_a_state_gives_no_frame():
     assert len(make_frames(log_of([0, 0, 1], [1, 2, 3]), 2, SCALE)) == 0
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 19)), max_size=60), st.integers(1, 4))
-def test_frames_are_those_of_a_plain_loop(events, size):
+def test_states_of_fewer_events_are_padded_at_their_start():
+    log = log_of([1, 0, 1, 1], [3, 9, 4, 5], [0.5, 1.0, 5.0, 2.5])
+    frames = make_frames(log, 3, SCALE, least=1)
+    assert frames.rows.tolist() == [[-1, -1, 3, 4], [-1, 3, 4, 5]]
+    assert frames.rewards.tolist() == [[0.0, 0.0, -4.0, 5.0], [0.0, -4.0, 5.0, 0.0]]
+    assert frames.done.tolist() == [False, True]
+    assert frames.events.tolist() == [2, 3]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 19)), max_size=60),
+    st.integers(1, 4).flatmap(lambda size: st.tuples(st.just(size), st.integers(1, size))),
+)
+def test_frames_are_those_of_a_plain_loop(events, sizes):
+    size, least = sizes
     log = log_of([user for user, _ in events], [row for _, row in events])
     expected = []
     for user in range(5):
         own = [row for who, row in events if who == user]
-        windows = [own[end - size : end + 1] for end in range(size, len(own))]
+        windows = [([-1] * size + own)[end : end + size + 1] for end in range(least, len(own))]
         expected += [(user, window, window is windows[-1]) for window in windows]
-    frames = make_frames(log, size, SCALE)
+    frames = make_frames(log, size, SCALE, least)
     found = list(zip(frames.users.tolist(), frames.rows.tolist(), frames.done.tolist(), strict=True))
     assert found == expected
 
@@ -75,6 +88,8 @@ def test_values_out_of_range_are_refused():
     frames = make_frames(log_of([0, 0], [1, 2]), 1, SCALE)
     with pytest.raises(ValueError, match="frame_size must be at least 1, got 0"):
         make_frames(log_of([], []), 0, SCALE)
+    with pytest.raises(ValueError, match=r"least must be in 1\.\.2, got 3"):
+        make_frames(log_of([], []), 2, SCALE, 3)
     with pytest.raises(ValueError, match=r"share must be in \[0, 1\), got 1.0"):
         split_users(frames, 1.0, 0)
     with pytest.raises(ValueError, match="users of a batch must be at least 1, got 0"):

@@ -56,3 +56,22 @@ def test_the_lowest_critic_ranks_the_nearest_again():
     assert held_out().ndcg(actor, critics, VECTORS, KNOWN, 2) == pytest.approx(1 / math.log2(5))
     # the four nearest are turned around: 2 comes first
     assert held_out().ndcg(actor, critics, VECTORS, KNOWN, 4) == 1.0
+
+
+def test_critics_rank_what_lies_within_the_margin_and_as_many_as_a_slate_needs():
+    # 0 and 1 are seen; of 3..15 the items 15, 14 .. 3 are the nearest in this order, 2 is farthest
+    rows = np.array([0, 1, 2, 2])
+    log = RatingLog(np.zeros(4, dtype=int), rows, np.full(4, 40_000), ("u",), 16)
+    judged = HeldOut(make_frames(log, 2, (0.5, 5.0)), log, 0)
+    actor, turned = Fixed(torch.tensor([1.0])), [Fixed(sign=-1.0)]
+
+    def ndcg(vectors, margin):
+        return judged.ndcg(actor, turned, vectors, torch.ones(16, dtype=torch.bool), 50, margin)
+
+    line = torch.arange(16.0)[:, None]
+    assert ndcg(line, None) == 1.0  # all 14 are turned around: 2 comes first
+    assert ndcg(line, 13.0) == 1.0
+    assert ndcg(line, 12.0) == 0.0  # 2 lies 13 below 15 and keeps its place, the fourteenth
+    near = line.clone()
+    near[2] = 6.5  # the tenth of the unseen, with 15 .. 7 before it
+    assert ndcg(near, 0.0) == 1.0  # ten are ranked whatever the margin

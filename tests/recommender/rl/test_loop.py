@@ -24,7 +24,7 @@ SMALL = {
 IDS = [f"i{row}" for row in range(60)]
 VECTORS = np.random.default_rng(3).normal(size=(60, 8))
 SCALE = (0.5, 5.0)
-NAMES = ("ddpg", "td3", "reinforce")
+NAMES = ("ddpg", "td3", "reinforce", "bcq", "qlearning", "sarsa")
 
 
 def chains(users=40, length=12, seed=0):
@@ -64,7 +64,8 @@ def test_the_model_is_that_of_the_best_step_of_the_algorithm(name):
     assert trained.ndcg == max(looks.values()) == looks[trained.best]
     assert trained.cloned_ndcg == trained.trace[5].ndcg
     assert trained.model.type == name
-    assert len(trained.model.critics) == {"ddpg": 1, "td3": 2, "reinforce": 0}[name]
+    assert len(trained.model.critics) == {"ddpg": 1, "td3": 2, "bcq": 2}.get(name, 0)
+    assert (trained.model.margin is None) == (name != "bcq")
 
 
 def test_what_comes_next_in_a_chain_is_learned():
@@ -85,6 +86,39 @@ def test_what_comes_next_in_a_chain_is_learned():
 def test_training_ends_when_looks_get_no_better():
     trained = train("td3", steps=600, patience=2, actor_rate=0.5, critic_rate=0.5)
     assert trained.trace[-1].step == trained.best + 2 * 3
+
+
+def test_values_of_items_are_learned_from_a_ring_of_transitions():
+    # 30 users learn, of 10 frames each: a ring of 60 has what the newest steps brought, one of 10,000 all that came
+    small, large = (train("qlearning", replay=replay) for replay in (60, 10_000))
+    assert small.trace != large.trace
+    assert train("td3", replay=60).trace == train("td3", replay=10_000).trace
+
+
+def test_a_training_that_goes_on_has_the_same_ring():
+    checkpoints = []
+    whole = train("sarsa", replay=70, on_checkpoint=checkpoints.append)
+    assert train("sarsa", replay=70, resume=checkpoints[2]).trace == whole.trace
+    checkpoints[2]["parts"]["ring"]["places"].zero_()
+    assert train("sarsa", replay=70, resume=checkpoints[2]).trace != whole.trace
+
+
+def test_a_padded_training_learns_from_every_event_but_each_users_first():
+    padded, plain = train("td3", padded=True), train("td3")
+    assert sum(padded.frames) == 40 * 11
+    assert sum(plain.frames) == 40 * 10
+    assert (padded.model.least_events, plain.model.least_events) == (1, 2)
+    assert bytes_of(padded.model) != bytes_of(plain.model)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recurrent_actor_is_learned_and_gone_on_with_to_the_last_bit(name):
+    checkpoints = []
+    whole = train(name, encoder="lstm", padded=True, on_checkpoint=checkpoints.append)
+    assert whole.model.encoder is not None
+    resumed = train(name, encoder="lstm", padded=True, resume=checkpoints[2])
+    assert resumed.trace == whole.trace
+    assert bytes_of(resumed.model) == bytes_of(whole.model)
 
 
 def test_another_seed_gives_another_model():
@@ -127,6 +161,11 @@ def test_a_diverged_training_is_named():
         ({"rerank": 49}, r"rerank must be 0 or in 50..500, got 49"),
         ({"validation": 0.0}, r"validation must be in \(0, 1\), got 0.0"),
         ({"noise": -0.1}, "noise must be at least 0 and finite, got -0.1"),
+        ({"anchoring": -1.0}, "anchoring must be at least 0 and finite, got -1.0"),
+        ({"allowed_ratio": 0.0}, r"allowed_ratio must be in \(0, 1\], got 0.0"),
+        ({"soft_minimum": 1.1}, r"soft_minimum must be in \[0, 1\], got 1.1"),
+        ({"encoder": "gru"}, "encoder must be one of flat, lstm, got 'gru'"),
+        ({"replay": 0}, "replay must be at least 1, got 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(changed, message):

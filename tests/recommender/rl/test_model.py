@@ -1,3 +1,4 @@
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -50,6 +51,41 @@ def test_a_model_of_another_policy_is_refused_by_name():
         read_policy_model("td3", *model_of().to_tensors())
 
 
+@pytest.mark.parametrize("margin", [None, 0.0, 0.12])
+def test_a_margin_comes_back_and_an_older_release_has_none(margin):
+    tensors, metadata = model_of(margin=margin).to_tensors()
+    assert ActorModel.from_tensors(tensors, metadata).margin == margin
+    about = json.loads(metadata["streamrec_policy"])
+    del about["margin"], about["least"]
+    assert ActorModel.from_tensors(tensors, {"streamrec_policy": json.dumps(about)}).margin is None
+    with pytest.raises(ModelError, match="the policy's margin must be of type float, got 'wide'"):
+        ActorModel.from_tensors(tensors, {"streamrec_policy": json.dumps({**about, "margin": "wide"})})
+
+
+def test_how_many_ratings_a_state_has_at_least_comes_back():
+    assert model_of().least_events == 3
+    tensors, metadata = model_of(least=1).to_tensors()
+    again = ActorModel.from_tensors(tensors, metadata)
+    assert (again.least_events, again.describe()["least"]) == (1, 1)
+    about = {**json.loads(metadata["streamrec_policy"]), "least": 1.5}
+    with pytest.raises(ModelError, match=r"the policy's least must be of type int, got 1\.5"):
+        ActorModel.from_tensors(tensors, {"streamrec_policy": json.dumps(about)})
+
+
+def test_an_encoder_comes_back_and_reads_states():
+    encoder = (layers(3, 20)[0], layers(5, 20)[0])
+    model = model_of(encoder=encoder, actor=layers(5, 4, 2))
+    tensors, metadata = model.to_tensors()
+    again = ActorModel.from_tensors(tensors, metadata)
+    x = np.random.default_rng(3).normal(size=(4, 9))
+    assert again.actor_network.run(x).tobytes() == model.actor_network.run(x).tobytes()
+    assert (again.describe()["encoder"], again.describe()["actor"]) == ("lstm", [9, 4, 2])
+    del tensors["encoder.1.bias"]
+    with pytest.raises(ModelError, match=r"no tensor 'encoder\.1\.bias'"):
+        ActorModel.from_tensors(tensors, metadata)
+    assert model_of().describe()["encoder"] == "flat"
+
+
 def test_numbers_are_those_that_a_release_keeps():
     model = model_of(vectors=np.full((2, 2), 0.1))
     assert model.vectors.tolist() == np.full((2, 2), np.float32(0.1), dtype=np.float64).tolist()
@@ -88,7 +124,7 @@ def test_a_release_is_refused_for_a_state_of_another_scale():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"type": "linear"}, "type must be one of ddpg, td3, reinforce, got 'linear'"),
+        ({"type": "linear"}, "type must be one of ddpg, td3, reinforce, bcq, qlearning, sarsa, got 'linear'"),
         ({"vectors": np.zeros((3, 2))}, r"vectors must have shape \[2, D\], got \[3, 2\]"),
         ({"vectors": np.full((2, 2), np.nan)}, "vectors must be finite"),
         ({"item_ids": ("a", "a")}, "item ids must be distinct"),
@@ -99,6 +135,11 @@ def test_a_release_is_refused_for_a_state_of_another_scale():
         ({"distance": "manhattan"}, "distance must be one of euclidean"),
         ({"rerank": 49}, r"rerank must be 0 or in 50\.\.500, got 49"),
         ({"critics": ()}, "rerank must be 0 without critics, got 50"),
+        ({"least": 0}, r"least must be in 1\.\.3, got 0"),
+        ({"least": 4}, r"least must be in 1\.\.3, got 4"),
+        ({"margin": -0.1}, "margin must be at least 0, and None where nothing is ranked again, got -0.1"),
+        ({"margin": float("inf")}, "margin must be at least 0, .* got inf"),
+        ({"margin": 0.1, "rerank": 0}, "margin must be at least 0, .* got 0.1"),
         ({"critics": (layers(11, 4, 2),)}, r"critic.0.1 must have a weight of shape \[1, 4\]"),
     ],
 )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recommender.rl.state import centre_ratings, make_states, state_size
+from recommender.rl.state import centre_ratings, make_states, pad_states, state_size
 
 
 def test_ratings_of_the_usual_scale_are_centred_as_twice_their_distance_from_two_and_a_half():
@@ -28,6 +28,14 @@ def test_states_of_many_users_are_those_of_each():
     assert together.shape == (5, state_size(10, 4))
     for user in range(5):
         assert together[user].tolist() == make_states(vectors[user], ratings[user], (0.5, 5.0)).tolist()
+
+
+def test_a_padded_state_is_that_of_the_frame_that_training_has():
+    # F = 3, two events are there
+    vectors, ratings = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 5.0])
+    state = pad_states(vectors, ratings, (0.5, 5.0), 3)
+    assert state.tolist() == [0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 0.0, -3.0, 5.0]
+    assert pad_states(vectors, ratings, (0.5, 5.0), 2).tolist() == make_states(vectors, ratings, (0.5, 5.0)).tolist()
 
 
 def test_shapes_that_do_not_fit_are_refused():

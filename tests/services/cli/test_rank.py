@@ -136,6 +136,7 @@ def save(tmp_path, weights, **changed):
         ({"linear2.bias": None}, "has linear2.weight and no linear2.bias"),
         ({"linear2.weight": None}, "beside 1 layers in a row: an actor must have linear1.weight"),
         ({"linear2.bias": np.zeros(256, np.int64)}, "linear2.bias must be of floating point, got int64"),
+        ({"encoder.0.weight": np.zeros((8, 129), np.float32)}, "reads its state by an LSTM, which cannot be run here"),
         ({"linear1.bias": np.full(256, np.nan, np.float32)}, "actor.0.bias must be finite"),
     ],
 )

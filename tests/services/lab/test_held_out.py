@@ -11,6 +11,7 @@ from recommender.draws import Draws
 from recommender.factors.training import FactorSettings
 from recommender.policies import PolicySettings, SlateRequest
 from recommender.policies.linear import LINEAR
+from recommender.rl.model import ACTORS
 from recommender.rl.training import ActorSettings
 from schemas.errors import ConfigurationError, DataError
 from services.lab.contestants import CONFIGURATIONS, make_contestant
@@ -46,7 +47,7 @@ def test_half_of_the_users_are_held_out_and_other_seeds_hold_out_others(task):
     assert set(split_users(task.ratings, 1)[1]["user_id"]) != set(held_out["user_id"])
 
 
-@pytest.mark.parametrize("name", ["ddpg", "td3", "reinforce"])
+@pytest.mark.parametrize("name", ACTORS)
 def test_an_actor_is_learned_from_the_training_users_and_meets_the_others(task, name):
     short = ActorSettings(frame_size=3, hidden=16, clone_steps=20, steps=4, validate_every=10, threads=1)
     report = evaluate_held_out(replace(task, policies=(name,), actor=short, splits=(0,)))

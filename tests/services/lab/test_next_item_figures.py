@@ -7,6 +7,7 @@ import pytest
 from recommender.diversity import DiversityLimits
 from recommender.factors.training import FactorSettings
 from recommender.policies import PolicySettings
+from recommender.rl.model import ACTORS
 from recommender.rl.training import ActorSettings
 from recommender.sequence.training import SequenceSettings
 from schemas.errors import ConfigurationError
@@ -18,7 +19,7 @@ from services.lab.next_item_figures import evaluate_next_item
 
 ITEMS = [Item(item_id=f"i{row}", title="red", genres=("Drama",), year=1990 + row % 3) for row in range(24)]
 
-ACTORS = ActorSettings(
+SHORT = ActorSettings(
     frame_size=2,
     hidden=32,
     clone_steps=200,
@@ -54,7 +55,7 @@ def task_of(*policies, **changed):
         "vectors_of": lambda items: (np.ones((len(items), 2)), np.ones(len(items), dtype=np.bool_)),
         "policies": policies,
         "factors": FactorSettings(dim=4, parts=2, rounds=2),
-        "actor": ACTORS,
+        "actor": SHORT,
     }
     return Task(**{**given, **changed})
 
@@ -77,7 +78,7 @@ def test_policies_and_baselines_meet_one_measure():
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("name", ["ddpg", "td3", "reinforce"])
+@pytest.mark.parametrize("name", ACTORS)
 def test_an_actor_learns_from_what_lies_before_the_cut(name):
     told = []
     report = evaluate_next_item(task_of(name, on_progress=lambda what, *_: told.append(what)))

@@ -9,6 +9,7 @@ from rich.progress import Progress
 from recommender.diversity import DiversityLimits
 from recommender.policies.models import read_policy_model
 from recommender.ranking.log import RatingLog
+from recommender.rl.model import ACTORS
 from recommender.rl.training import ActorSettings
 from schemas.errors import ConfigurationError, DataError, ModelError
 from schemas.events import Item
@@ -45,7 +46,7 @@ def train(folder, name="td3", log=None, **passed):
     return train_actor_release(name, random_log() if log is None else log, ITEMS, SCALE, **given)
 
 
-@pytest.mark.parametrize("name", ["ddpg", "td3", "reinforce"])
+@pytest.mark.parametrize("name", ACTORS)
 def test_the_release_is_of_the_policy_and_loads(tmp_path, name):
     result = train(tmp_path, name)
     assert (result.release.name, result.release.kind) == (name, "policy")
@@ -90,6 +91,16 @@ def test_a_training_goes_on_from_its_checkpoint_to_the_same_bytes(tmp_path):
     assert resumed.trained.trace == whole.trained.trace
 
 
+def test_frames_that_are_kept_are_learned_from(tmp_path):
+    folder = tmp_path / "frames"
+    first, again = (train(tmp_path, outputs=Outputs(frames=folder)) for _ in range(2))
+    assert first.release.sha256 == again.release.sha256 == train(tmp_path).release.sha256
+    (path,) = folder.iterdir()
+    with np.load(path) as kept:
+        np.savez(path, **{**kept, "rewards": np.zeros_like(kept["rewards"])})
+    assert train(tmp_path, outputs=Outputs(frames=folder)).release.sha256 != first.release.sha256
+
+
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     file = tmp_path / "x"
     file.write_bytes(b"nothing")
@@ -113,7 +124,7 @@ def test_scalars_are_written_for_tensorboard(tmp_path):
 
 
 def test_the_trace_is_drawn(tmp_path):
-    for name in ("td3", "reinforce"):
+    for name in ("td3", "reinforce", "bcq", "sarsa"):
         path = tmp_path / "a" / f"{name}.png"
         train(tmp_path, name, outputs=Outputs(plot=path))
         assert path.read_bytes().startswith(b"\x89PNG")
@@ -128,7 +139,7 @@ def test_progress_shows_phase_losses_and_ranking(tmp_path):
 
 
 def test_an_unknown_policy_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="one of ddpg, td3, reinforce, got 'a2c'"):
+    with pytest.raises(ConfigurationError, match="one of ddpg, td3, reinforce, bcq, qlearning, sarsa, got 'a2c'"):
         train(tmp_path, "a2c")
 
 
