@@ -4,16 +4,19 @@ A step draws 25 users, makes a batch of all their frames (some 2,400 of MovieLen
 actor (every tenth step) and targets, with networks of the same sizes. The plain loop is RecNN's: it makes frames in
 Python for each batch, and computes the actor's loss at every step, whether it is used or not. Ours looks frames up and
 computes what it uses. Its actor is held to the log by cloning, which costs something; its critic is not penalised here,
-as RecNN's is not.
+as RecNN's is not. On a GPU (``--device cuda``) a third side replays our steps as CUDA graphs, whose batches all have
+the mean number of frames.
 """
 
+import argparse
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch._dynamo.exc import BackendCompilerFailed
 
-from benchmarks.harness import Side, measure, ratio, read_arguments, report
+from benchmarks.harness import Side, add_arguments, measure, ratio, report
+from benchmarks.training_sides.graphs import GraphedSteps
 from benchmarks.training_sides.loop import FRAME_SIZE, GAMMA, POLICY_STEP, TAU, PlainDdpg, batches
 from recommender.ranking.log import RatingLog
 from recommender.rl.batches import FrameTensors, UserBatches
@@ -39,7 +42,7 @@ def make_log(users: int, seed: int = 5) -> RatingLog:
     return RatingLog(np.repeat(np.arange(users), lengths), rows, ratings, tuple(map(str, range(users))), ITEMS)
 
 
-def plain_side(log: RatingLog, vectors: torch.Tensor, steps: int) -> Side:
+def plain_side(log: RatingLog, vectors: torch.Tensor, steps: int, device: str = "cpu") -> Side:
     """Return RecNN's loop."""
     embeddings = {row: vectors[row] for row in range(ITEMS)}
     histories = []
@@ -47,55 +50,97 @@ def plain_side(log: RatingLog, vectors: torch.Tensor, steps: int) -> Side:
         own = log.users == user
         ratings = centre_ratings(log.ratings[own] / 10_000, SCALE).astype(np.float32)
         histories.append({"items": log.rows[own], "ratings": ratings})
-    learner, source = PlainDdpg(DIM), batches(histories, embeddings, BATCH_USERS)
+    learner, source = PlainDdpg(DIM, device=device), batches(histories, embeddings, BATCH_USERS)
     return Side("plain loop", lambda: [learner.update(next(source)) for _ in range(steps)], steps)
 
 
-def our_side(name: str, log: RatingLog, vectors: torch.Tensor, steps: int, *, compiled: bool = False) -> Side:
-    """Return ours, its networks compiled or not."""
-    settings = ActorSettings(
-        gamma=GAMMA,
-        tau=TAU,
-        policy_step=POLICY_STEP,
-        conservative=0.0,
-        batch_users=BATCH_USERS,
-        batch_rows=EVERY_ROW,
-        dropout=0.5,
-    )
-    frames = make_frames(log, FRAME_SIZE, SCALE)
-    tensors, places = FrameTensors(frames), UserBatches(frames, BATCH_USERS, EVERY_ROW, settings.seed)
-    learner = Ddpg(Actor(FRAME_SIZE, DIM, settings.hidden, settings.dropout), vectors, settings)
+def our_side(
+    name: str, log: RatingLog, vectors: torch.Tensor, steps: int, *, device: str = "cpu", compiled: bool = False
+) -> Side:
+    """Return ours: eager, or its networks compiled, which on a GPU means its steps as CUDA graphs."""
+    frames, vectors = make_frames(log, FRAME_SIZE, SCALE), vectors.to(device)
+    tensors, learner = FrameTensors(frames).to(device), make_learner(vectors)
+    places = UserBatches(frames, BATCH_USERS, EVERY_ROW, learner.settings.seed)
+    if compiled and device != "cpu":
+        rows = round(BATCH_USERS * len(frames) / len(np.unique(frames.users)))
+        graphed = GraphedSteps(learner, tensors, rows)
+        return Side(name, _replays(graphed, places, rows, steps), steps)
     if compiled:
         for network in (learner.actor, learner.actor_target, learner.critics[0], learner.critic_target):
             network.compile(dynamic=True)
-    return Side(name, _steps(learner, tensors, places, vectors, steps), steps)
+    return Side(name, _steps(learner, tensors, places, steps), steps)
 
 
-def _steps(
-    learner: Ddpg, tensors: FrameTensors, places: UserBatches, vectors: torch.Tensor, steps: int
-) -> Callable[[], None]:
+def make_learner(vectors: torch.Tensor, **changed: float) -> Ddpg:
+    """Return ours before its first step, where the vectors are; values given override those of the benchmark."""
+    settings = ActorSettings(
+        **{
+            "gamma": GAMMA,
+            "tau": TAU,
+            "policy_step": POLICY_STEP,
+            "conservative": 0.0,
+            "batch_users": BATCH_USERS,
+            "batch_rows": EVERY_ROW,
+            "dropout": 0.5,
+            **changed,
+        }
+    )
+    learner = Ddpg(Actor(FRAME_SIZE, DIM, settings.hidden, settings.dropout), vectors, settings)
+    for network in (learner.actor, learner.actor_target, *learner.critics, learner.critic_target):
+        network.to(vectors.device)
+    return learner
+
+
+def _steps(learner: Ddpg, tensors: FrameTensors, places: UserBatches, steps: int) -> Callable[[], None]:
     step = 0
 
     def run() -> None:
         nonlocal step
         for _ in range(steps):
             step += 1
-            learner.update(tensors.batch(torch.from_numpy(places.places(step)), vectors), step)
+            drawn = torch.from_numpy(places.places(step)).to(learner.vectors.device)
+            learner.update(tensors.batch(drawn, learner.vectors), step)
 
     return run
 
 
+def _replays(graphed: GraphedSteps, places: UserBatches, rows: int, steps: int) -> Callable[[], None]:
+    step = 0
+
+    def run() -> None:
+        nonlocal step
+        for _ in range(steps):
+            step += 1
+            graphed.take(torch.from_numpy(np.resize(places.places(step), rows)), step)
+        torch.cuda.synchronize()
+
+    return run
+
+
+def read_device() -> argparse.Namespace:
+    """Return the arguments; a device that is not there ends the program with a sentence."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
+    add_arguments(parser)
+    parser.add_argument("--device", default="cpu", help="cpu, or what torch calls a GPU")
+    arguments = parser.parse_args()
+    if arguments.device != "cpu" and not torch.cuda.is_available():
+        parser.error(f"torch sees no GPU here, got --device {arguments.device}: without it the processor is measured")
+    return arguments
+
+
 def main() -> None:
     """Measure and report."""
-    arguments = read_arguments("training", __doc__)
+    arguments = read_device()
+    device = arguments.device
     torch.manual_seed(5)
     log = make_log(QUICK_USERS if arguments.quick else USERS)
     vectors = torch.randn(ITEMS, DIM) / DIM**0.5
     steps = QUICK_STEPS if arguments.quick else STEPS
+    compiled = "ours, compiled" if device == "cpu" else "ours, CUDA graphs"
     sides = [
-        plain_side(log, vectors, steps),
-        our_side("ours", log, vectors, steps),
-        our_side("ours, compiled", log, vectors, steps, compiled=True),
+        plain_side(log, vectors, steps, device),
+        our_side("ours", log, vectors, steps, device=device),
+        our_side(compiled, log, vectors, steps, device=device, compiled=True),
     ]
     try:
         sides[-1].run()
@@ -104,13 +149,14 @@ def main() -> None:
         note = f"compiled is left out, since torch.compile does not work here: {str(error).splitlines()[0]}"
         sides.pop()
     found = measure(sides, repeats=3 if arguments.quick else 5)
-    plain, ours = found["plain loop"], found["ours"]
-    ratios = {"ours_vs_plain_loop": ratio(plain, ours)}
-    if "ours, compiled" in found:
-        ratios["compiled_vs_plain_loop"] = ratio(plain, found["ours, compiled"])
+    plain = found["plain loop"]
+    ratios = {"ours_vs_plain_loop": ratio(plain, found["ours"])}
+    if compiled in found:
+        ratios["compiled_vs_plain_loop"] = ratio(plain, found[compiled])
     rows = [each.row() | {"per_s": round(1 / each.median_s, 2)} for each in found.values()]
     note = f"{note}\nRatios are of steps a second. {torch.get_num_threads()} threads.".strip()
-    report("training", rows, ratios, packages=("torch", "numpy"), as_json=arguments.json, note=note)
+    named = device if device == "cpu" else torch.cuda.get_device_name(device)
+    report("training", rows, ratios, packages=("torch", "numpy"), as_json=arguments.json, device=named, note=note)
 
 
 if __name__ == "__main__":

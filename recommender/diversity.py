@@ -29,6 +29,7 @@ class DiversityLimits:
     Attributes:
         coverage: the least share of the catalogue.
         entropy: the least entropy, in bits; lists that are all the same ten items have 3.3.
+        distance: the least intra-list distance; lists of items that are all alike have 0.
 
     Raises:
         ValueError: a limit is out of its range.
@@ -36,12 +37,15 @@ class DiversityLimits:
 
     coverage: float = 0.02
     entropy: float = 4.0
+    distance: float = 0.05
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.coverage <= 1.0:
             raise ValueError(f"the least coverage must be in [0, 1], got {self.coverage}")
         if not 0.0 <= self.entropy < float("inf"):
             raise ValueError(f"the least entropy must be in [0, inf), got {self.entropy}")
+        if not 0.0 <= self.distance <= 2.0:  # noqa: PLR2004 - the range of 1 - cos
+            raise ValueError(f"the least intra-list distance must be in [0, 2], got {self.distance}")
 
     def fault_of(self, found: Diversity) -> str | None:
         """Return in words what is below its limit; None when nothing is.
@@ -54,6 +58,8 @@ class DiversityLimits:
             faults.append(f"coverage {found.coverage:.3g} is below {self.coverage:g}")
         if found.entropy < self.entropy:
             faults.append(f"entropy {found.entropy:.3g} bits is below {self.entropy:g}")
+        if found.intra_list_distance < self.distance:
+            faults.append(f"intra-list distance {found.intra_list_distance:.3g} is below {self.distance:g}")
         return ", ".join(faults) or None
 
 

@@ -115,8 +115,7 @@ class LiveCatalogue:
             reader.wait_until_caught_up(max(0.0, deadline - time.monotonic()))
         if self._builder.ident is None:
             self._changed.clear()
-            self._releases.load()
-            self._rebuild()
+            self._rebuild(self._releases.load())
             self._builder.start()
 
     def check(self) -> None:
@@ -175,20 +174,24 @@ class LiveCatalogue:
                     return
                 self._changed.clear()
                 started = time.monotonic()
-                if self._releases.load() or is_change:
-                    self._rebuild()
+                loaded = self._releases.load()
+                if loaded or is_change:
+                    self._rebuild(loaded)
                 self._stopping.wait(max(MIN_REBUILD_PAUSE_S, time.monotonic() - started))
         except Exception as error:
             self._failure = error
             log.exception("catalogue.failed")
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, loaded: Sequence[ModelRelease | None]) -> None:
+        """Make a new snapshot and swap it in; only then the releases ``loaded`` are what answers are made with."""
         catalogue = self._build()
         snapshot = CatalogueSnapshot(catalogue, self._current.version + 1)
         self._prepare(snapshot)
         self._current = snapshot
         metrics.CATALOGUE_ITEMS.set(catalogue.size)
         metrics.CATALOGUE_VERSION.set(snapshot.version)
+        for release in loaded:
+            log.info("release.live", release=None if release is None else release.label)
         log.debug("catalogue.rebuilt", items=catalogue.size, version=snapshot.version)
 
     def _build(self) -> Catalogue:

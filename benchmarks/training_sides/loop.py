@@ -72,23 +72,25 @@ def make_batch(users: Sequence[Mapping[str, np.ndarray]], embeddings: Mapping[in
 
 
 class PlainDdpg:
-    """The four networks and their updates."""
+    """The four networks and their updates, on a device."""
 
-    def __init__(self, dim: int, hidden: int = 256) -> None:
-        state = FRAME_SIZE * (dim + 1)
+    def __init__(self, dim: int, hidden: int = 256, device: str = "cpu") -> None:
+        state, self.device = FRAME_SIZE * (dim + 1), device
         self.nets = OrderedDict(
             value=Critic(state, dim, hidden),
             target_value=Critic(state, dim, hidden).eval(),
             policy=Actor(state, dim, hidden),
             target_policy=Actor(state, dim, hidden).eval(),
         )
+        for network in self.nets.values():
+            network.to(device)
         self.value_optimiser = torch.optim.Adam(self.nets["value"].parameters(), lr=1e-5)
         self.policy_optimiser = torch.optim.Adam(self.nets["policy"].parameters(), lr=1e-5)
         self.step = 0
 
     def update(self, batch: Mapping[str, Tensor]) -> float:
         """Take one step."""
-        nets = self.nets
+        nets, batch = self.nets, {name: each.to(self.device) for name, each in batch.items()}
         with torch.no_grad():
             next_action = nets["target_policy"](batch["next_state"])
             target = nets["target_value"](batch["next_state"], next_action)

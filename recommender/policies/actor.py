@@ -19,8 +19,10 @@ from recommender.policies.bandit import BanditPolicy, Exploration, build_slate, 
 from recommender.policies.choices import choose_best, choose_epsilon_greedily
 from recommender.policies.frame import Frame, frame_of
 from recommender.policies.models import model_of
+from recommender.policies.nearest import shortlist_nearest
 from recommender.policies.protocol import Asked, Slate, SlateRequest
 from recommender.policies.scores import Scores, Terms
+from recommender.policies.search import positions_of
 from recommender.policies.settings import PolicySettings
 from recommender.profile import Profile
 from recommender.rl.distances import FARTHEST, distances_to
@@ -101,7 +103,7 @@ class ActorPolicy:
         others = [one for one, look in zip(asked, looks, strict=True) if look is None]
         fallen_back = iter(self._fall_back(others, catalogue, statistics))
         return [
-            next(fallen_back) if look is None else self._slate(one, look)
+            next(fallen_back) if look is None else self._slate(one, look, catalogue)
             for one, look in zip(asked, looks, strict=True)
         ]
 
@@ -143,15 +145,20 @@ class ActorPolicy:
         margin = aligned.model.margin if distance == aligned.model.distance else None
         return Look(aligned, state, action, distance, rerank if aligned.model.critics else 0, margin)
 
-    def _slate(self, asked: Asked, look: "Look") -> Slate:
+    def _slate(self, asked: Asked, look: "Look", catalogue: Catalogue) -> Slate:
         request = asked.request
-        rows = np.asarray(request.rows)
-        choices = choose_best(look.best(rows, request.k))
+        nearest = max(look.rerank, request.k)
+        model = model_of(catalogue, self.name)
+        found = shortlist_nearest(request, catalogue, model, look.action, look.distance, nearest)
+        rows = np.asarray(request.rows) if found is None else found
+        best = look.best(rows, request.k)
+        shown, choices = rows[best], choose_best(best)
         exploration = Exploration("coin", self.settings.actor_epsilon)
         epsilon = exploration.epsilon_at(asked.profile.t, request.epsilon)
         if epsilon:
-            choices = choose_epsilon_greedily(len(rows), choices.positions, epsilon, asked.draws)
-        shown = rows[choices.positions]
+            places = best if found is None else positions_of(shown, request.rows)
+            choices = choose_epsilon_greedily(len(request.rows), places, epsilon, asked.draws)
+            shown = request.rows[choices.positions]
         return build_slate(shown, look.score(shown), choices, epsilon)
 
 

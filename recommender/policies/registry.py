@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from recommender.hashing import hash_id
@@ -95,9 +96,12 @@ def _make_actor(name: str) -> Callable[[PolicySettings], Policy]:
             raise ValueError(f"actor_fallback must be one of {known}, got {settings.actor_fallback!r}")
         policy = fallback(settings)
         assert isinstance(policy, BanditPolicy)
+        if policy.exploration.kind == "coin":
+            policy = replace(policy, exploration=Exploration("coin", settings.actor_epsilon))
         used = ("actor_distance", "actor_rerank", "actor_epsilon")
         parameters = {parameter: getattr(settings, parameter) for parameter in used}
-        return ActorPolicy(name, _version_of(name, parameters | {"fallback": policy.version}), settings, policy)
+        explored = {"fallback": policy.version, "fallback_epsilon": policy.exploration.epsilon}
+        return ActorPolicy(name, _version_of(name, parameters | explored), settings, policy)
 
     return make
 

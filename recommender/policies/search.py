@@ -21,6 +21,7 @@ from recommender.policies.sequence import aligned_of, state_of
 from recommender.policies.settings import PolicySettings
 from recommender.policies.taste import taste, tastes
 from recommender.profile import Profile
+from recommender.rl.indices import INDICES
 from recommender.rl.model import ACTORS, AlignedActor
 from recommender.rows import AllBut
 from recommender.sequence.model import SEQUENCE
@@ -96,6 +97,8 @@ def prepare_search(catalogue: Catalogue) -> None:
         for name, model in catalogue.models.items():
             if name not in ACTORS:
                 model.derived(ItemIndex)
+            elif isinstance(actor := model.value, AlignedActor) and actor.model.distance in INDICES:
+                model.derived(INDICES[actor.model.distance])
 
 
 def order_default(
@@ -136,7 +139,7 @@ def search(
 ) -> list[Found | None]:
     """Return what is found for each request, all searched for at once; None where all rows are to be scored."""
     found: list[Found | None] = [None] * len(asked)
-    searched = [place for place, one in enumerate(asked) if _is_searched(one.request, catalogue, SEARCHED_ROWS)]
+    searched = [place for place, one in enumerate(asked) if is_searched(one.request, catalogue, SEARCHED_ROWS)]
     if not searched:
         return found
     order = order_of([asked[place].profile for place in searched], catalogue, statistics, settings)
@@ -169,7 +172,7 @@ def shortlist_beliefs(
     thetas: Floats,
 ) -> Integers | None:
     """Return what holds the best of linear by any of ``thetas``, shape [T, E]; rows, ascending."""
-    if not _is_searched(request, catalogue, SHORTLISTED_ROWS):
+    if not is_searched(request, catalogue, SHORTLISTED_ROWS):
         return None
     means = statistics.means(settings.k0, settings.prior)
     index = model_of(catalogue, LINEAR).derived(ItemIndex)
@@ -191,7 +194,7 @@ def shortlist_ucb(
 
     What somebody rated is scored without products, which is as fast as any search.
     """
-    if not _is_searched(request, catalogue, SHORTLISTED_ROWS):
+    if not is_searched(request, catalogue, SHORTLISTED_ROWS):
         return None
     index = catalogue.derived(ItemIndex)
     theta = taste(profile, catalogue, statistics, settings)
@@ -211,12 +214,17 @@ def positions_of(rows: Integers, among: Integers | AllBut) -> Integers:
     return among.positions_of(rows) if isinstance(among, AllBut) else np.searchsorted(among, rows)
 
 
-def _is_searched(request: SlateRequest, catalogue: Catalogue, least: int) -> bool:
+def is_searched(request: SlateRequest, catalogue: Catalogue, least: int) -> bool:
     """Return whether the index serves: for many rows of the catalogue, in its order."""
     n = len(request.rows)
     if n < least or n * _SPARSE < catalogue.size:
         return False
     return isinstance(request.rows, AllBut) or bool((np.diff(request.rows) > 0).all())
+
+
+def rows_left_out(rows: Integers | AllBut, size: int) -> Integers:
+    """Return the rows of a catalogue that are not among some, ascending."""
+    return rows.left_out if isinstance(rows, AllBut) else np.flatnonzero(_all_but(rows, size))
 
 
 def _part(rows: Integers | AllBut, profile: Profile, size: int) -> tuple[Integers, Integers]:

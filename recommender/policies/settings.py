@@ -28,7 +28,8 @@ class PolicySettings:
             for what their model says.
         actor_rerank: how many of those their critics rank again, 50..500, 0 for none; None for what their model says.
         actor_epsilon: their chance of a uniform draw; always fixed.
-        actor_fallback: name of the policy, one without a model, that answers users with too few ratings for a state.
+        actor_fallback: name of the policy, one without a model, that answers users with too few ratings for a state;
+            where it tosses a coin, ``actor_epsilon`` is the chance.
 
     Raises:
         ValueError: if a parameter is out of its range.

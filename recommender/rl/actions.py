@@ -26,7 +26,7 @@ def act_roughly(actor: Network, state: Tensor, frame_size: int, event_dropout: f
         event_dropout: chance of each item of a state to be left out.
     """
     split = state.shape[1] - frame_size
-    kept = (torch.rand(len(state), frame_size, 1) >= event_dropout) / (1.0 - event_dropout)
+    kept = (torch.rand(len(state), frame_size, 1, device=state.device) >= event_dropout) / (1.0 - event_dropout)
     items = (state[:, :split].view(len(state), frame_size, -1) * kept).flatten(1)
     actor.train()
     action: Tensor = actor(torch.cat((items, state[:, split:]), dim=1))
@@ -42,13 +42,18 @@ def measure_actions(action: Tensor, chosen: Tensor, vectors: Tensor) -> dict[str
     >>> measure_actions(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.eye(2))
     {'action/chosen': 0.5, 'action/nearest': 0.0, 'action/others': 1.0}
     """
+    return {name: value.item() for name, value in compare_actions(action, chosen, vectors).items()}
+
+
+def compare_actions(action: Tensor, chosen: Tensor, vectors: Tensor) -> dict[str, Tensor]:
+    """Return what :func:`measure_actions` does, left where it was computed."""
     with torch.no_grad():
         unit, items = functional.normalize(action, dim=1), functional.normalize(vectors, dim=1)
         cosines = unit @ items.T
         count, total = len(unit), unit.sum(dim=0)
         others = (total @ total - (unit * unit).sum()) / max(count * (count - 1), 1)
         return {
-            "action/chosen": 1.0 - functional.cosine_similarity(action, chosen, dim=1).mean().item(),
-            "action/nearest": 1.0 - cosines.amax(dim=1).mean().item(),
-            "action/others": 1.0 - others.item(),
+            "action/chosen": 1.0 - functional.cosine_similarity(action, chosen, dim=1).mean(),
+            "action/nearest": 1.0 - cosines.amax(dim=1).mean(),
+            "action/others": 1.0 - others,
         }

@@ -1,6 +1,7 @@
 """Batches of frames as tensors."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -44,6 +45,11 @@ class FrameTensors:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def to(self, device: str) -> Self:
+        """Move the frames to a device, and return them."""
+        self.rows, self.rewards, self.done = (each.to(device) for each in (self.rows, self.rewards, self.done))
+        return self
 
     def states(self, places: Tensor, vectors: Tensor) -> Tensor:
         """Return the states of some frames alone, shape [B, F (D + 1)]; gradients reach ``vectors`` [N, D]."""

@@ -15,7 +15,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from recommender.rl.actions import act_roughly, items_near, measure_actions
+from recommender.rl.actions import act_roughly, compare_actions, items_near
 from recommender.rl.batches import Batch
 from recommender.rl.losses import (
     anchored_policy_loss,
@@ -43,25 +43,35 @@ class Ddpg:
 
     def update(self, batch: Batch, step: int) -> dict[str, float]:
         """Learn from transitions; return losses and values."""
+        scalars = self.learn(batch, improves=step % self.settings.policy_step == 0)
+        return {name: value.item() for name, value in scalars.items()}
+
+    def learn(self, batch: Batch, *, improves: bool) -> dict[str, Tensor]:
+        """Learn from transitions without waiting for a device; return losses and values where they were computed.
+
+        Args:
+            batch: the transitions.
+            improves: whether the actor moves too.
+        """
         s, critic = self.settings, self.critics[0]
         y = self._targets(batch)
         q = critic.value(batch.state, batch.action)
         loss = fit = value_loss(q, y)
-        scalars = {"loss/value": fit.item(), "value/q": q.mean().item(), "value/target": y.mean().item()}
+        scalars = {"loss/value": fit, "value/q": q.mean(), "value/target": y.mean()}
         if s.conservative:
-            drawn, few = self.vectors[torch.randint(len(self.vectors), (s.penalised,))], s.penalised_rows
+            drawn, few = self.vectors[self._draw(s.penalised)], s.penalised_rows
             penalty = conservative_penalty(critic.values(batch.state[:few], drawn), q[:few])
             loss = fit + s.conservative * penalty
-            scalars["loss/conservative"] = penalty.item()
+            scalars["loss/conservative"] = penalty
         self.critic_optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         clip_gradients(critic.parameters(), s.gradient_bound)
         self.critic_optimiser.step()
-        if step % s.policy_step == 0:
+        if improves:
             scalars |= self._improve(batch)
         polyak(self.critic_target, critic, s.tau)
         polyak(self.actor_target, self.actor, s.tau)
-        return scalars
+        return {name: value.detach() for name, value in scalars.items()}
 
     def _targets(self, batch: Batch) -> Tensor:
         s = self.settings
@@ -69,7 +79,10 @@ class Ddpg:
             near = items_near(self.actor_target(batch.next_state), self.vectors, s.temperature)
             return bootstrap(batch.reward, batch.done, self.critic_target.value(batch.next_state, near), s.gamma)
 
-    def _improve(self, batch: Batch) -> dict[str, float]:
+    def _draw(self, count: int) -> Tensor:
+        return torch.randint(len(self.vectors), (count,), device=self.vectors.device)
+
+    def _improve(self, batch: Batch) -> dict[str, Tensor]:
         s = self.settings
         action = act_roughly(self.actor, batch.state, s.frame_size, s.event_dropout)
         logits = action @ self.vectors.T / s.temperature
@@ -80,8 +93,8 @@ class Ddpg:
         loss.backward()  # type: ignore[no-untyped-call]
         clip_gradients(self.actor.parameters(), s.gradient_bound)
         self.actor_optimiser.step()
-        scalars = {"loss/policy": loss.item(), "loss/clone": cloning.item(), "value/policy": q.mean().item()}
-        return scalars | measure_actions(action, batch.action, self.vectors)
+        scalars = {"loss/policy": loss, "loss/clone": cloning, "value/policy": q.mean()}
+        return scalars | compare_actions(action, batch.action, self.vectors)
 
     @property
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:

@@ -211,17 +211,17 @@ class _Run:
         if self.ring is not None:
             parts["ring"] = self.ring.state_dict()
         trace = [(each.step, each.phase, dict(each.scalars), each.ndcg) for each in self.trace]
-        of = {"name": self.name, "settings": repr(self.settings), "frames": len(self.frames)}
+        of = self._of(self.name if self.learner is not None else CLONE)
         return copy.deepcopy({"of": of, "step": self.step, "trace": trace, "best": self.best, "parts": parts})
 
     def load(self, checkpoint: Checkpoint) -> None:
-        """Go on from where :meth:`state` said.
+        """Go on from where :meth:`state` said; while it cloned, it may have been the training of another policy.
 
         Raises:
             ValueError: it is of another policy, log or settings.
         """
-        of = {"name": self.name, "settings": repr(self.settings), "frames": len(self.frames)}
-        if checkpoint.get("of") != of:
+        of = self._of(self.name)
+        if checkpoint.get("of") not in (of, self._of(CLONE)):
             raise ValueError(f"the checkpoint is of another training: it says {checkpoint.get('of')}, this is {of}")
         parts = checkpoint["parts"]
         for name, each in self.cloner.parts.items():
@@ -233,6 +233,9 @@ class _Run:
             self.ring.load_state_dict(parts["ring"])
         self.step, self.best = checkpoint["step"], checkpoint["best"]
         self.trace = [ActorStep(*each) for each in checkpoint["trace"]]
+
+    def _of(self, name: str) -> dict[str, Any]:
+        return {"name": name, "settings": repr(self.settings), "frames": len(self.frames)}
 
     def result(self, item_ids: Sequence[str], scale: tuple[float, float]) -> TrainedActor:
         learner, s = self._learner(), self.settings

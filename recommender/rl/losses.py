@@ -4,6 +4,7 @@ Shapes: B transitions; ``q`` and rewards [B]; actions [B, D]; logits [B, N]. Not
 anything: noise comes in as an argument.
 """
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -74,8 +75,7 @@ def conservative_penalty(q_items: Tensor, q_chosen: Tensor) -> Tensor:
         q_items: of C items drawn for each state, shape [B, C].
         q_chosen: of the action in the log, shape [B].
     """
-    count = torch.tensor(float(q_items.shape[1]))
-    return (torch.logsumexp(q_items, dim=1) - torch.log(count) - q_chosen).mean()
+    return (torch.logsumexp(q_items, dim=1) - math.log(q_items.shape[1]) - q_chosen).mean()
 
 
 def top_k_weight(log_pi: Tensor, k: int) -> Tensor:

@@ -113,7 +113,7 @@ def _make_task(
         policies=(),
         settings=make_policy_settings(settings),
         scale=(settings.rating_min, settings.rating_max),
-        limits=DiversityLimits(settings.least_coverage, settings.least_entropy),
+        limits=DiversityLimits(settings.least_coverage, settings.least_entropy, settings.least_distance),
         splits=tuple(range(splits)),
     )
 

@@ -123,7 +123,7 @@ def _train(name: str, flags: ActorFlags, settings: Settings) -> None:
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     outputs = Outputs(flags.plot, flags.tensorboard, flags.checkpoint, flags.frames)
-    limits = DiversityLimits(settings.least_coverage, settings.least_entropy)
+    limits = DiversityLimits(settings.least_coverage, settings.least_entropy, settings.least_distance)
     scale = (settings.rating_min, settings.rating_max)
     log, catalogue = gather_log(*ratings_of(flags.data, flags.items, flags.columns, settings))
     vectors = None if flags.embeddings is None else read_vectors(flags.embeddings)(catalogue)[0]

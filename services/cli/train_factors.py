@@ -56,7 +56,7 @@ def factors(
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     known, events = _gather(data, items, columns, settings)
-    limits = DiversityLimits(settings.least_coverage, settings.least_entropy)
+    limits = DiversityLimits(settings.least_coverage, settings.least_entropy, settings.least_distance)
     with Progress(TextColumn("{task.description}"), console=err, transient=True) as progress:
         trained = train_linear(
             known, events, parameters, make_policy_settings(settings), limits, settings.model_dir, progress, plot

@@ -51,7 +51,7 @@ def sequence(
         parameters = SequenceSettings(dim=dim, epochs=epochs, seed=seed)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-    limits = DiversityLimits(settings.least_coverage, settings.least_entropy)
+    limits = DiversityLimits(settings.least_coverage, settings.least_entropy, settings.least_distance)
     log, catalogue = gather_log(*ratings_of(data, items, columns, settings))
     with Progress(TextColumn("{task.description}"), console=err, transient=True) as progress:
         trained = train_sequence_release(log, catalogue, parameters, settings.model_dir, progress, plot, limits)

@@ -21,6 +21,8 @@ RANDOM = "random"
 CONFIGURATIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "linear_linucb": ("linear", {"linear_choice": "linucb"}),
     "linear_thompson": ("linear", {"linear_choice": "thompson"}),
+    "ddpg_nearest": ("ddpg", {"actor_rerank": 0}),
+    "td3_nearest": ("td3", {"actor_rerank": 0}),
 }
 """Name to the policy and the parameters that are not the settings'."""
 

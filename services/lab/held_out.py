@@ -35,7 +35,7 @@ from schemas.errors import ConfigurationError, DataError
 from services.lab.contestants import ITEM_MEAN, RANDOM, make_contestant
 from services.lab.evaluation import Report, Task
 from services.lab.held_out_figures import BEST, CEILING, Split, report_splits
-from services.lab.rankers import Trainings, train_policy
+from services.lab.rankers import ActorTrainer, Trainings
 
 STEPS = 20
 LEAST_RATINGS = 50
@@ -107,7 +107,10 @@ def make_world(task: Task, seed: int, needed: Collection[str]) -> World:
     """
     train, held_out = split_users(task.ratings, seed)
     entries = [CatalogueEntry(item, row) for row, item in enumerate(task.items)]
-    models = {name: LabelledModel(f"{name}@split-{seed}", _train(name, train, task)) for name in sorted(needed)}
+    trainer = ActorTrainer(_log_of(train, task), task.items, _trainings(task))
+    models = {
+        name: LabelledModel(f"{name}@split-{seed}", _train(name, train, task, trainer)) for name in sorted(needed)
+    }
     catalogue = build_catalogue(entries, task.vectors_of, b"heldout.", "held_out", models)
     people = list(_people_of(held_out, catalogue))
     if not people:
@@ -115,7 +118,7 @@ def make_world(task: Task, seed: int, needed: Collection[str]) -> World:
     return World(catalogue, _count(train, catalogue), people, seed)
 
 
-def _train(name: str, ratings: pd.DataFrame, task: Task) -> PolicyModel:
+def _train(name: str, ratings: pd.DataFrame, task: Task, trainer: ActorTrainer) -> PolicyModel:
     """Return the model of a policy, learned from the ratings of the training users.
 
     Raises:
@@ -125,12 +128,17 @@ def _train(name: str, ratings: pd.DataFrame, task: Task) -> PolicyModel:
         return train_factors(task.items, ratings_of(ratings, task), task.factors)
     if name not in ACTORS:
         raise ConfigurationError(f"held_out trains no model of {name}: measure it by next_item")
+    return trainer.train(name)
+
+
+def _log_of(ratings: pd.DataFrame, task: Task) -> RatingLog:
     each = ratings_of(ratings, task)
     quantised = np.rint(ratings["rating"].to_numpy() * RATING_QUANTUM).astype(np.int64)
-    log = RatingLog(each.users, each.rows, quantised, tuple(map(str, range(each.n_users))), len(task.items))
-    return train_policy(
-        name, log, task.items, Trainings(task.factors, SequenceSettings(), actor=task.actor, scale=task.scale)
-    )
+    return RatingLog(each.users, each.rows, quantised, tuple(map(str, range(each.n_users))), len(task.items))
+
+
+def _trainings(task: Task) -> Trainings:
+    return Trainings(task.factors, SequenceSettings(), actor=task.actor, scale=task.scale)
 
 
 def split_users(ratings: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:

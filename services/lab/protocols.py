@@ -13,6 +13,7 @@ POLICIES_OF: Mapping[str, Sequence[str]] = {
     "held_out": (
         *("random", "item_mean", "greedy", "epsilon_greedy", "ucb", "greedy_compat"),
         *("linear", "linear_linucb", "linear_thompson"),
+        *("reinforce", "td3", "td3_nearest", "ddpg", "ddpg_nearest"),
     ),
     "next_item": (
         *("sequence", "reinforce", "td3", "ddpg", "bcq", "qlearning", "sarsa"),
@@ -23,7 +24,7 @@ POLICIES_OF: Mapping[str, Sequence[str]] = {
 
 NOT_MEASURED_BY: Mapping[str, frozenset[str]] = {
     "held_out": frozenset({"sequence"}),
-    "next_item": frozenset({"random", "random_compat", "linear_thompson"}),
+    "next_item": frozenset({"random", "random_compat", "linear_thompson", "ddpg_nearest", "td3_nearest"}),
 }
 """The policies that a protocol cannot measure: it trains no model for them, or they do not rank by scores."""
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 from recommender.catalogue import CatalogueEntry, LabelledModel, VectorsOf, build_catalogue
 from recommender.factors.embedding import embed_log, newest_ratings
@@ -71,12 +73,14 @@ def policy_rankers(
         SEQUENCE: lambda past: _train_sequence(past, items, trainings.sequence, trainings.on_epoch),
     }
 
+    trainer_of = lru_cache(maxsize=1)(lambda past: ActorTrainer(past, items, trainings))
+
     def maker_of(name: str) -> Callable[[RatingLog], Ranker]:
         if name in ACTORS:
             fallback = maker_of(settings.actor_fallback)
-            return lambda past: _actor_ranker(name, past, items, settings, trainings, fallback(past))
+            return lambda past: _actor_ranker(trainer_of(past), name, items, settings, fallback(past))
         policy = make_contestant(name, settings)
-        if name.startswith(RANDOM) or not isinstance(policy, ScoringPolicy):
+        if name.startswith(RANDOM) or policy.model in ACTORS or not isinstance(policy, ScoringPolicy):
             raise ConfigurationError(f"policy {name!r} does not rank by scores: next_item cannot measure it")
 
         def make(past: RatingLog) -> Ranker:
@@ -102,33 +106,47 @@ def _train_sequence(
 
 
 def _actor_ranker(
-    name: str,
-    past: RatingLog,
-    items: Sequence[Item],
-    settings: PolicySettings,
-    trainings: Trainings,
-    fallback: Ranker,
+    trainer: "ActorTrainer", name: str, items: Sequence[Item], settings: PolicySettings, fallback: Ranker
 ) -> ActorRanker:
     if settings.actor_distance not in {"model", INNER}:
         raise ConfigurationError(f"next_item ranks actors by {INNER}, got actor_distance {settings.actor_distance!r}")
-    model = train_policy(name, past, items, trainings)
+    model = trainer.train(name)
     rerank = model.rerank if settings.actor_rerank is None else settings.actor_rerank
     return ActorRanker(model.align(items), fallback, rerank)
 
 
-def train_policy(name: str, past: RatingLog, items: Sequence[Item], trainings: Trainings) -> ActorModel:
-    """Return the model of one of :data:`~recommender.rl.model.ACTORS`, learned from a log.
+class ActorTrainer:
+    """Trains actors on one log; the cloning that all of them begin with is done once.
 
-    Raises:
-        ConfigurationError: torch is not installed, or the log is too short.
+    Args:
+        past: the log.
+        items: of the log's rows.
+        trainings: how they are trained.
     """
-    try:
-        from recommender.rl.loop import train_actor  # noqa: PLC0415 - torch only when asked for
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(f"training {name} needs {error.name}: install streamrec[trainer]") from error
-    item_ids = [item.item_id for item in items]
-    try:
-        vectors = embed_log(past, items, trainings.factors)
-        return train_actor(name, past, item_ids, vectors, trainings.scale, trainings.actor, trainings.on_step).model
-    except ValueError as error:
-        raise ConfigurationError(f"{name} cannot be trained on these events: {error}") from error
+
+    def __init__(self, past: RatingLog, items: Sequence[Item], trainings: Trainings) -> None:
+        self._past, self._items, self._trainings = past, items, trainings
+        self._cloned: dict[str, Any] | None = None
+
+    def train(self, name: str) -> ActorModel:
+        """Return the model of one of :data:`~recommender.rl.model.ACTORS`.
+
+        Raises:
+            ConfigurationError: torch is not installed, or the log is too short.
+        """
+        try:
+            from recommender.rl.loop import train_actor  # noqa: PLC0415 - torch only when asked for
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(f"training {name} needs {error.name}: install streamrec[trainer]") from error
+        past, ids, given = self._past, [item.item_id for item in self._items], self._trainings
+        try:
+            vectors = embed_log(past, self._items, given.factors)
+            return train_actor(
+                name, past, ids, vectors, given.scale, given.actor, given.on_step, self._cloned, self._keep
+            ).model
+        except ValueError as error:
+            raise ConfigurationError(f"{name} cannot be trained on these events: {error}") from error
+
+    def _keep(self, checkpoint: dict[str, Any]) -> None:
+        if checkpoint["step"] == self._trainings.actor.clone_steps:
+            self._cloned = checkpoint

@@ -75,7 +75,6 @@ class ActiveRelease(Generic[_Model]):
             self._refused = wanted
             return False
         self._refused = None
-        log.info("release.live", release=wanted.label if wanted else None)
         return True
 
 
@@ -126,10 +125,9 @@ class LiveReleases:
         taken = [active.apply(place, name, release) for active in self._all()]
         return any(taken)
 
-    def load(self) -> bool:
-        """Make the newest releases live; return whether another one is now."""
-        loaded = [active.load() for active in self._all()]
-        return any(loaded)
+    def load(self) -> list[ModelRelease | None]:
+        """Make the newest releases live; return those that are now and were not before, None for a name without one."""
+        return [active.live.release for active in self._all() if active.load()]
 
     def _all(self) -> Iterator[ActiveRelease[Any]]:
         yield self._embedding

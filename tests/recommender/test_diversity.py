@@ -23,11 +23,14 @@ def test_short_lists_count_what_they_have():
 
 def test_what_is_below_a_limit_is_named_and_nothing_else():
     limits = DiversityLimits(coverage=0.1, entropy=4.0)
-    assert limits.fault_of(Diversity(0.1, 0.0, 4.0)) is None
-    assert limits.fault_of(Diversity(0.05, 0.0, 3.5)) == "coverage 0.05 is below 0.1, entropy 3.5 bits is below 4"
+    assert limits.fault_of(Diversity(0.1, 0.05, 4.0)) is None
+    assert limits.fault_of(Diversity(0.05, 0.05, 3.5)) == "coverage 0.05 is below 0.1, entropy 3.5 bits is below 4"
+    assert limits.fault_of(Diversity(0.1, 0.04, 4.0)) == "intra-list distance 0.04 is below 0.05"
 
 
-@pytest.mark.parametrize(("coverage", "entropy"), [(-0.1, 4.0), (1.1, 4.0), (0.1, -1.0), (0.1, float("inf"))])
-def test_a_limit_out_of_its_range_is_refused(coverage, entropy):
+@pytest.mark.parametrize(
+    "limits", [(-0.1, 4.0), (1.1, 4.0), (0.1, -1.0), (0.1, float("inf")), (0.1, 4.0, -0.1), (0.1, 4.0, 2.1)]
+)
+def test_a_limit_out_of_its_range_is_refused(limits):
     with pytest.raises(ValueError, match="the least"):
-        DiversityLimits(coverage, entropy)
+        DiversityLimits(*limits)

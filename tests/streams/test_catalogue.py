@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import structlog
 
 from recommender.catalogue import NO_EMBEDDING, CatalogueEntry, build_catalogue
 from recommender.catalogue_changes import change_catalogue
@@ -165,6 +166,16 @@ class TestLiveCatalogue:
         wait_until(lambda: "b" in opened[0].current.catalogue.item_ids, 5.0)
         assert seen[0] == (("a",), None)
         assert seen[-1] == (("a", "b"), ("a",))
+
+    def test_a_release_is_called_live_once_the_catalogue_holds_it(self, open_catalogue, say, topics):
+        prepared = []
+        with structlog.testing.capture_logs() as logs:
+            said = lambda: [each["release"] for each in logs if each["event"] == "release.live"]  # noqa: E731
+            catalogue = open_catalogue(lambda snapshot: prepared.append((snapshot.catalogue.embedding_label, said())))
+            say.release(save_release(model_of("a"), topics.model_dir, topics.embedding, "1"))
+            wait_until(said, 5.0)
+        assert prepared == [("", []), ("items@1", [])]
+        assert (said(), catalogue.current.catalogue.embedding_label) == (["items@1"], "items@1")
 
     def test_where_little_changed_the_catalogue_is_that_of_all_items(self, open_catalogue, say, topics, monkeypatch):
         changed = []

@@ -167,7 +167,17 @@ def test_users_with_fewer_ratings_than_a_frame_are_answered_by_the_fallback(tail
     assert slate.rows.tolist() == alone.rows.tolist()
     assert slate.scores.tolist() == alone.scores.tolist()
     assert slate.parts == [{**part, "fallback": "greedy"} for part in alone.parts]
-    assert slate_of(catalogue, profile).epsilon == 0.1
+
+
+def test_the_fallback_explores_as_the_actor_does():
+    catalogue = catalogue_of()
+    profile = profile_of(catalogue, (3, 4.0))
+    for name in ("epsilon_greedy", "epsilon_greedy_compat"):
+        assert slate_of(catalogue, profile, actor_fallback=name).epsilon == 0.0
+        assert slate_of(catalogue, profile, actor_fallback=name, actor_epsilon=0.4).epsilon == 0.4
+        assert slate_of(catalogue, profile, actor_fallback=name, epsilon=0.25).epsilon == 0.25
+    explored = [slate_of(catalogue, profile, k=1, actor_epsilon=0.5, request_id=f"r{i}").explored[0] for i in range(40)]
+    assert 0 < sum(explored) < 40
 
 
 def test_a_model_of_padded_states_answers_from_the_first_rating_on():

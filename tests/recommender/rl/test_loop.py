@@ -138,7 +138,19 @@ def test_a_checkpoint_of_another_training_is_refused():
     checkpoints = []
     train("ddpg", on_checkpoint=checkpoints.append)
     with pytest.raises(ValueError, match="checkpoint is of another training"):
-        train("td3", resume=checkpoints[0])
+        train("td3", resume=checkpoints[2])
+    with pytest.raises(ValueError, match="checkpoint is of another training"):
+        train("td3", seed=8, resume=checkpoints[1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_one_policy_cloned_another_goes_on_from_to_the_last_bit(name):
+    checkpoints = []
+    train("reinforce" if name == "ddpg" else "ddpg", on_checkpoint=checkpoints.append)
+    whole, resumed = train(name), train(name, resume=checkpoints[1])
+    assert [step.phase for step in resumed.trace].count("clone") == checkpoints[1]["step"] == 6
+    assert resumed.trace == whole.trace
+    assert bytes_of(resumed.model) == bytes_of(whole.model)
 
 
 def test_a_log_too_short_for_any_state_is_refused():

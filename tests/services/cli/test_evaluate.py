@@ -18,13 +18,14 @@ def files(tmp_path):
 
 
 def test_figures_come_as_json_with_a_page_and_a_picture(run, files, tmp_path):
-    outcome = run(
-        "evaluate", *files, "--protocol", "held_out", "--policy", "greedy", "linear", "--out", "report", "--json"
-    )
+    given = ("--protocol", "held_out", "--policy", "greedy", "linear", "--out", "report", "--least-entropy", "20")
+    outcome = run("evaluate", *files, *given, "--json")
     assert outcome.code == 0, outcome.err
     figures = json.loads(outcome.out.strip().splitlines()[-1])
     assert set(figures["gap_closed"]) == {"random", "item_mean", "greedy", "linear"}
     assert (figures["ranking"], figures["baselines"]) == ({}, {})
+    assert set(figures["collapsed"]) == {"item_mean", "greedy", "linear"}
+    assert "linear has collapsed: entropy" in " ".join(outcome.err.split())
     assert figures["paired_with_item_mean"]["linear"]["users"] > 0
     assert {"versions", "cores", "ceiling", "gap_closed_se", "gap_closed_spread"} <= set(figures)
     assert json.loads((tmp_path / "report/evaluation.json").read_text()) == figures

@@ -54,7 +54,7 @@ def test_what_the_fallback_of_an_actor_answers_is_explained_by_its_rule(fallback
     catalogue = make_catalogue()
     sight = make_sight({"u": make_ledger(("a", 4.0))}, catalogue, make_statistics(catalogue, a=(4, 16.0), c=(3, 9.0)))
     answer, explanation = explain(sight, {"actor_fallback": fallback}, policy="ddpg", k=4)
-    _, own = explain(sight, policy=fallback, k=4)
+    _, own = explain(sight, policy=fallback, k=4, epsilon=0.0)
     assert answer.items[0].parts["fallback"] == fallback
     items = [{name: value for name, value in item.items() if name != "fallback"} for item in explanation["items"]]
     assert items == own["items"]

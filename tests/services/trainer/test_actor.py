@@ -1,15 +1,17 @@
 import io
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from recommender.diversity import DiversityLimits
+from recommender.diversity import DiversityLimits, measure_diversity
+from recommender.embeddings.layers import Layer
 from recommender.policies.models import read_policy_model
 from recommender.ranking.log import RatingLog
-from recommender.rl.model import ACTORS
+from recommender.rl.model import ACTORS, ActorModel
 from recommender.rl.training import ActorSettings
 from schemas.errors import ConfigurationError, DataError, ModelError
 from schemas.events import Item
@@ -56,13 +58,33 @@ def test_the_release_is_of_the_policy_and_loads(tmp_path, name):
 
 
 def test_item_vectors_begin_as_factors_of_the_ratings(tmp_path):
-    assert train(tmp_path, vectors=None).trained.model.dim == 128
+    # every rating of this log is a 4.0, so the factors say nothing that tells items apart
+    assert train(tmp_path, vectors=None, limits=DiversityLimits(distance=0.0)).trained.model.dim == 128
 
 
 def test_a_collapsed_model_is_named_and_not_released(tmp_path):
     with pytest.raises(ModelError, match="the model of 'td3' collapsed and is not released: entropy"):
         train(tmp_path, limits=DiversityLimits(entropy=9.0))
     assert not any(tmp_path.iterdir())
+
+
+def test_an_actor_that_says_the_same_to_everybody_is_below_the_limits():
+    model = ActorModel(
+        type="ddpg",
+        item_ids=tuple(item.item_id for item in ITEMS),
+        vectors=VECTORS,
+        frame_size=3,
+        scale=SCALE,
+        actor=(Layer(np.zeros((8, 27)), np.ones(8)),),
+        distance="inner",
+    )
+    found = measure_diversity(lists_of(model, random_log(each=3), ITEMS), np.eye(60))
+    assert "entropy" in DiversityLimits().fault_of(found)
+    towards_the_newest = Layer(np.eye(27)[16:24], np.zeros(8))
+    found = measure_diversity(
+        lists_of(replace(model, actor=(towards_the_newest,)), random_log(each=3), ITEMS), np.eye(60)
+    )
+    assert DiversityLimits().fault_of(found) is None
 
 
 def test_lists_are_of_items_the_users_have_not_rated(tmp_path):
