@@ -2,8 +2,13 @@
 
 from typing import Protocol
 
-NOT_ACKNOWLEDGED = -1
-"""Partition and offset of a rating that the broker did not acknowledge."""
+import numpy as np
+
+from services.loadtest.collector import read_kept_answers
+from services.loadtest.generator import NOT_ACKNOWLEDGED, probe_value
+from services.loadtest.outcome import Outcome
+
+__all__ = ["NOT_ACKNOWLEDGED", "Recorder", "hand_over"]
 
 
 class Recorder(Protocol):
@@ -34,3 +39,30 @@ class Recorder(Protocol):
 
     def answer(self, value_bytes: bytes, received_s: float) -> None:
         """Take a record of ``recommendations`` that answers one of the run's requests; repeats are among them."""
+
+
+def hand_over(outcome: Outcome, recorder: Recorder) -> None:
+    """Give a recorder everything of a run that kept its answers.
+
+    Raises:
+        ValueError: the run kept no answers.
+    """
+    plan = outcome.plan
+    if outcome.answers_kept is None:
+        raise ValueError("the run kept no answers")
+    for seq, value in enumerate(plan.load.values):
+        recorder.rating(seq, float(plan.due[seq]), value, int(outcome.partitions[seq]), int(outcome.offsets[seq]))
+    asked = [(float(due), plan.request_value(number)) for number, due in enumerate(plan.request_due)]
+    asked += [
+        (float(plan.due[number]), _probe(outcome, number)) for number in np.flatnonzero(outcome.sent_probes).tolist()
+    ]
+    for seq, (due, value) in enumerate(sorted(asked, key=lambda pair: pair[0])):
+        recorder.request(seq, due, value)
+    for at_s, value in read_kept_answers(outcome.answers_kept):
+        recorder.answer(value, at_s)
+
+
+def _probe(outcome: Outcome, number: int) -> bytes:
+    plan = outcome.plan
+    position = (int(outcome.partitions[number]), int(outcome.offsets[number]))
+    return probe_value(plan.run, number, plan.load.keys[number], *position, plan.terms.deadline_ms)

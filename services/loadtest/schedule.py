@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from recommender.arrays import Floats
 
@@ -107,10 +108,11 @@ def in_bursts(due: Floats) -> Floats:
     starts = BURST_EVERY_S * np.arange(cycles)
     knots_real = np.append((starts[:, None] + real).ravel(), cycles * BURST_EVERY_S)
     knots_passed = np.append((starts[:, None] + passed).ravel(), cycles * BURST_EVERY_S)
-    return np.interp(due, knots_passed, knots_real)
+    warped: Floats = np.interp(due, knots_passed, knots_real)
+    return warped
 
 
-def request_times(due: Floats, per_rating: float) -> tuple[Floats, np.ndarray]:
+def request_times(due: Floats, per_rating: float) -> tuple[Floats, npt.NDArray[np.int64]]:
     """Return when each request is due, and the number of the rating whose user it asks for.
 
     Requests keep pace with the ratings, bursts and ramps included.

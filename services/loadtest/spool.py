@@ -37,7 +37,7 @@ class Rows:
 
 
 def write_spool(path: Path, rows: Rows) -> None:
-    """Write rows to ``path`` and to an index beside it."""
+    """Write rows to ``path``, which ends in ``.bin``, and to an index beside it."""
     with path.open("wb") as file:
         for key, value in zip(rows.keys, rows.values, strict=True):
             file.write(key)

@@ -12,7 +12,7 @@ from services.loadtest.load import Load
 PREFIX = "synthetic:"
 ZIPF_USERS, ZIPF_ITEMS = 0.8, 0.9
 NEW_SHARE = 0.1
-BAD_SHARE = 0.005
+BAD_SHARE = 0.01
 FIRST_NEW, LAST_NEW = 0.1, 0.9
 """Between which shares of the run users and items appear that were not there before."""
 MEAN_RATING, SPREAD, STEP = 3.5, 1.1, 0.5
