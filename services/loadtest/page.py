@@ -16,13 +16,17 @@ h1 { font-size: 22px; margin: 0 0 4px; } h2 { font-size: 16px; margin: 28px 0 8p
 .verdicts { display: flex; flex-wrap: wrap; gap: 8px; margin: 12px 0; }
 .verdict { border-radius: 6px; padding: 6px 12px; background: #eef6ee; color: #1b5e20; }
 .verdict.bad { background: #fdecea; color: #b71c1c; } .verdict.unknown { background: #f3f3f3; color: #555; }
+.tables > div:first-child { flex-basis: 100%; }
 .tables { display: flex; flex-wrap: wrap; gap: 8px 40px; align-items: flex-start; }
 table { border-collapse: collapse; } th, td { padding: 4px 12px 4px 0; text-align: right; }
 th { color: #666; font-weight: 600; border-bottom: 1px solid #ccc; } td { border-bottom: 1px solid #eee; }
 th:first-child, td:first-child { text-align: left; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); gap: 8px 16px; }
-.plots > div { min-width: 0; }
+.plots { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 8px 16px; }
+@media (max-width: 900px) { .plots { grid-template-columns: minmax(0, 1fr); } }
 """
+
+
+_CONFIG = {"displaylogo": False, "displayModeBar": False, "responsive": True}
 
 
 class Table:
@@ -63,16 +67,14 @@ def write_page(
     """
     try:
         from plotly import graph_objects as go  # noqa: PLC0415 - wanted for pages only
+        from plotly.offline import get_plotlyjs  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise missing_package(error) from error
-    plots = [
-        _figure(go, panel).to_html(full_html=False, include_plotlyjs=place == 0, config={"displaylogo": False})
-        for place, panel in enumerate(panels)
-    ]
+    plots = [_figure(go, panel).to_html(full_html=False, include_plotlyjs=False, config=_CONFIG) for panel in panels]
     shown = "".join(f'<div class="verdict {_grade(good)}">{escape(says)}</div>' for says, good in verdicts.items())
     path.write_text(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
+        f"<style>{_STYLE}</style><script>{get_plotlyjs()}</script></head><body><h1>{escape(title)}</h1>"
         f'<p class="about">{escape(about)}</p><div class="verdicts">{shown}</div>'
         f'<div class="tables">{"".join(table.html() for table in tables)}</div>'
         f'<h2>Over time</h2><div class="plots">{"".join(plots)}</div></body></html>\n',
@@ -103,12 +105,15 @@ def _figure(go: Any, panel: Panel) -> Any:
         height=PANEL_HEIGHT,
         margin={"l": 56, "r": 12, "t": 40, "b": 44},
         legend={"orientation": "h", "y": -0.22, "font": {"size": 11}},
-        showlegend=True,
+        showlegend=len(panel.lines) > 1,
     )
     figure.update_xaxes(title_text=panel.x_title, title_standoff=4)
     if panel.ticks:
-        figure.update_xaxes(tickvals=list(panel.ticks.values()), ticktext=list(panel.ticks))
-    figure.update_yaxes(**({"type": "log", "dtick": 1} if panel.is_log else {"rangemode": "tozero"}))
+        last = max((x for line in panel.lines for x in line.x), default=1.0)
+        figure.update_xaxes(
+            tickvals=list(panel.ticks.values()), ticktext=list(panel.ticks), range=[-0.02 * last, 1.03 * last]
+        )
+    figure.update_yaxes(**({"type": "log", "dtick": "D2"} if panel.is_log else {"rangemode": "tozero"}))
     return figure
 
 

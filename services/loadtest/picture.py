@@ -9,7 +9,6 @@ from schemas.errors import ConfigurationError
 from services.loadtest.panels import COLOURS, Panel
 
 COLUMNS = 2
-MOST_LEGEND = 8
 
 
 def draw_png(panels: Sequence[Panel], title: str, path: Path) -> None:
@@ -24,7 +23,7 @@ def draw_png(panels: Sequence[Panel], title: str, path: Path) -> None:
     except ModuleNotFoundError as error:
         raise missing_package(error) from error
     rows = -(-len(panels) // COLUMNS)
-    figure = Figure(figsize=(13.0, 3.6 * rows + 0.6), dpi=110, layout="constrained")
+    figure = Figure(figsize=(14.0, 3.6 * rows + 0.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     for panel, axes in zip(panels, figure.subplots(rows, COLUMNS, squeeze=False).flat, strict=False):
         _draw(axes, panel)
@@ -35,6 +34,8 @@ def draw_png(panels: Sequence[Panel], title: str, path: Path) -> None:
 
 
 def _draw(axes: Any, panel: Panel) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415 - as above
+
     for line in panel.lines:
         y = [math.nan if value is None else value for value in line.y]
         axes.plot(
@@ -49,18 +50,20 @@ def _draw(axes: Any, panel: Panel) -> None:
         )
     if panel.is_log and any(value for line in panel.lines for value in line.y):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     if panel.ticks:
         axes.set_xticks(list(panel.ticks.values()), list(panel.ticks))
+        axes.set_xlim(0, max((x for line in panel.lines for x in line.x), default=1.0) * 1.03)
     if not panel.is_log:
         axes.set_ylim(bottom=0)
     axes.set_title(panel.title, loc="left", fontsize=11)
     axes.set_xlabel(panel.x_title)
     axes.grid(visible=True, alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    if panel.lines:
-        columns = 1 if len(panel.lines) <= MOST_LEGEND // 2 else 2
-        axes.legend(fontsize=7, ncols=columns, framealpha=0.8, edgecolor="none")
+    if len(panel.lines) > 1:
+        axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def missing_package(error: ModuleNotFoundError) -> ConfigurationError:

@@ -166,24 +166,20 @@ def _counts(outcome: Outcome) -> dict[str, Any]:
 
 
 def _series(outcome: Outcome, done: Floats, visible: Floats, answer: Floats) -> dict[str, Any]:
-    """Return what is drawn over time; ``by_second`` counts what was due, and done, in each second."""
+    """Return what is drawn over time; ``by_second`` counts what was due, and done, in each whole second."""
     plan = outcome.plan
-    seconds = int(np.ceil(max(plan.seconds, outcome.looks_s.max(initial=0.0))))
     every = max(1, len(outcome.looks_s) // 1000)
-
-    def counted(times: Floats) -> list[int]:
-        counts, _ = np.histogram(times[~np.isnan(times)], bins=np.arange(seconds + 1))
-        return [int(each) for each in counts]
+    offered_s, looked_s = int(plan.seconds), int(outcome.looks_s.max(initial=0.0))
 
     resources = outcome.resources
     return {
         "at_s": outcome.looks_s[::every].tolist(),
         "lag": np.maximum(outcome.acknowledged - outcome.applied, 0)[::every].tolist(),
         "by_second": {
-            "ratings_offered": counted(plan.due),
-            "ratings_achieved": counted(done),
-            "requests_offered": counted(plan.request_due),
-            "requests_achieved": counted(outcome.answered_s),
+            "ratings_offered": _counts_by_second(plan.due, offered_s),
+            "ratings_achieved": _counts_by_second(done, looked_s),
+            "requests_offered": _counts_by_second(plan.request_due, offered_s),
+            "requests_achieved": _counts_by_second(outcome.answered_s, looked_s),
             "visible_ms": by_second(plan.due, visible),
             "answer_ms": by_second(plan.request_due, answer),
         },
@@ -192,6 +188,12 @@ def _series(outcome: Outcome, done: Floats, visible: Floats, answer: Floats) -> 
             name: {"rss_mb": resources.rss_mb[name], "cores": resources.cores[name]} for name in resources.rss_mb
         },
     }
+
+
+def _counts_by_second(times: Floats, seconds: int) -> list[int]:
+    within = times[(times >= 0) & (times < seconds)]
+    counts: list[int] = np.bincount(within.astype(np.int64), minlength=seconds).tolist()
+    return counts
 
 
 def _without_errors(done_s: Floats, codes: Sequence[str]) -> Floats:

@@ -1,5 +1,6 @@
 """Memory and processor time of processes over time."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -35,10 +36,10 @@ class Resources:
         now = self._clock()
         passed_s = max(now - self._before_s, 1e-9)
         for name, process in self._processes.items():
-            busy_s = _busy_s(process)
-            self.cores[name].append((busy_s - self._busy_s[name]) / passed_s)
+            busy_s, rss_mb = _busy_s(process), _rss_mb(process)
+            self.cores[name].append((busy_s - self._busy_s[name]) / passed_s if not math.isnan(rss_mb) else math.nan)
             self._busy_s[name] = busy_s
-            self.rss_mb[name].append(_rss_mb(process))
+            self.rss_mb[name].append(rss_mb)
         self.at_s.append(now)
         self._before_s = now
 
@@ -55,11 +56,13 @@ def _busy_s(process: psutil.Process | None) -> float:
         times = process.cpu_times() if process is not None else None
     except psutil.Error:
         times = None
-    return float("nan") if times is None else float(times.user + times.system)
+    return math.nan if times is None else float(times.user + times.system)
 
 
 def _rss_mb(process: psutil.Process | None) -> float:
+    """Return its memory; one that has ended and is not collected yet has none."""
     try:
-        return float("nan") if process is None else float(process.memory_info().rss) / MIB
+        rss = 0 if process is None else process.memory_info().rss
     except psutil.Error:
-        return float("nan")
+        rss = 0
+    return rss / MIB if rss else math.nan

@@ -97,8 +97,8 @@ def in_bursts(due: Floats) -> Floats:
 
     The mean rate stays, and so does the order.
 
-    >>> in_bursts(np.array([0.0, 2.5, 5.0])).round(3).tolist()
-    [0.0, 2.315, 5.0]
+    >>> in_bursts(np.array([0.0, 1.0, 2.5])).round(3).tolist()
+    [0.0, 1.286, 2.5]
     """
     cycles = int(due[-1] // BURST_EVERY_S) + 1 if len(due) else 1
     calm_s = (BURST_EVERY_S - BURST_S) / 2
