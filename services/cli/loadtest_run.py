@@ -78,6 +78,7 @@ def parse_claims(texts: Sequence[str]) -> list[Claim]:
 def measure(asked: Asked, settings: Settings) -> int:
     """Run once, write the report and return the exit code."""
     with prepared(asked, settings) as stage:
+        stage.refuse_unknown(asked.claims)
         outcome = stage.run(stage.load, asked.terms, keeps_answers=asked.record is not None)
         report = stage.report(outcome)
     write_report(report, asked.out)

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -19,12 +19,12 @@ from services.admin.rate import refuse_own_events
 from services.cli.loadtest_checks import Played, check_run
 from services.cli.loadtest_sources import load_source
 from services.cli.loadtest_system import System, embedded_system
-from services.loadtest.assertions import Claim
+from services.loadtest.assertions import Claim, check_names
 from services.loadtest.load import Load
 from services.loadtest.outcome import Outcome
 from services.loadtest.plan import Plan, Terms, make_plan
-from services.loadtest.report import Report, make_report
-from services.loadtest.run import run_plan
+from services.loadtest.report import Report, figure_names, make_report
+from services.loadtest.run import member_names, run_plan
 from services.loadtest.view import RunView
 from streams.settings import Settings
 
@@ -68,6 +68,18 @@ class Stage:
         self._asked = asked
         self._directory = directory
         self._played = Played()
+
+    def refuse_unknown(self, claims: Sequence[Claim]) -> None:
+        """Refuse claims about figures that there will be none of, before anything runs.
+
+        Raises:
+            ConfigurationError: with the names there will be.
+        """
+        watched = [*self.system.pids, *self._asked.watch, *member_names(self._asked.terms.generators)]
+        try:
+            check_names(claims, figure_names(watched))
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
 
     def run(self, load: Load, terms: Terms, *, keeps_answers: bool = False) -> Outcome:
         """Run a load and show it."""

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +12,20 @@ import numpy as np
 
 from recommender.arrays import Floats
 from schemas.errors import DataError
-from services.loadtest.latency import by_second, curve_of, percentiles_ms
+from services.loadtest.latency import SHARES, by_second, curve_of, percentiles_ms
 from services.loadtest.outcome import Outcome
 from services.loadtest.throughput import Throughput, done_times, throughput
 
 Report = dict[str, Any]
 REPORT_FILE = "report.json"
+_VERDICTS = (
+    *("saturated", "unanswered", "errors", "send_errors", "digest_right"),
+    *("dead_letters", "missing_letters", "unexpected_letters", "lag_max"),
+)
+_COUNTS = (
+    *("ratings", "ratings_acknowledged", "ratings_applied", "requests", "requests_answered", "probes"),
+    *("probes_answered", "unproven", "repeated_answers", "bad_events", "sent_late_ms_max"),
+)
 VERSION = 1
 
 
@@ -118,12 +126,23 @@ def read_report(path: Path) -> Report:
     return report
 
 
+def figure_names(processes: Iterable[str]) -> list[str]:
+    """Return the names of the figures that every run with these processes has, for assertions."""
+    latencies = [f"{kind}{share}_ms" for kind in ("", "visible_") for share in SHARES]
+    rates = [
+        f"{name.format(of)}"
+        for of in ("ratings", "requests")
+        for name in ("offered_{}_per_s", "achieved_{}_per_s", "achieved_{}_share")
+    ]
+    others = [f"{what}.{_joined(name)}" for name in processes for what in ("rss_mb_max", "cores_mean")]
+    return [*latencies, *rates, *_VERDICTS, *_COUNTS, *others]
+
+
 def _figures(report: Report, ratings: Throughput, requests: Throughput) -> dict[str, Any]:
     """Return the figures that assertions can name; None where a saturated run has no such figure."""
     latency, counts, right = report["latency_ms"], report["counts"], report["correctness"]
-    named = ("p50", "p90", "p99", "p999", "max")
-    figures: dict[str, Any] = {f"{name}_ms": latency["answer"].get(name) for name in named}
-    figures |= {f"visible_{name}_ms": latency["visible"].get(name) for name in named}
+    figures: dict[str, Any] = {f"{name}_ms": latency["answer"].get(name) for name in SHARES}
+    figures |= {f"visible_{name}_ms": latency["visible"].get(name) for name in SHARES}
     for name, each in (("ratings", ratings), ("requests", requests)):
         figures |= {f"offered_{name}_per_s": each.offered, f"achieved_{name}_per_s": each.achieved}
         figures[f"achieved_{name}_share"] = each.share
@@ -140,11 +159,15 @@ def _figures(report: Report, ratings: Throughput, requests: Throughput) -> dict[
         **counts,
     }
     for name, series in report["series"]["processes"].items():
-        own = name.replace(" ", "_")
-        figures[f"rss_mb_max.{own}"] = max((each for each in series["rss_mb"] if each is not None), default=None)
-        busy = [each for each in series["cores"] if each is not None]
-        figures[f"cores_mean.{own}"] = sum(busy) / len(busy) if busy else None
+        busy, rss_mb = (np.array(series[what], dtype=np.float64) for what in ("cores", "rss_mb"))
+        own = _joined(name)
+        figures[f"rss_mb_max.{own}"] = float(np.nanmax(rss_mb)) if np.isfinite(rss_mb).any() else None
+        figures[f"cores_mean.{own}"] = float(np.nanmean(busy)) if np.isfinite(busy).any() else None
     return figures
+
+
+def _joined(name: str) -> str:
+    return name.replace(" ", "_")
 
 
 def _counts(outcome: Outcome) -> dict[str, Any]:

@@ -57,6 +57,16 @@ def run_plan(
     return _Run(settings, plan, directory, check, on_look, keeps_answers=keeps_answers).run(pids or {})
 
 
+def member_names(generators: int) -> list[str]:
+    """Return the names of a run's own processes: those that send ratings, the one that asks, the one that listens.
+
+    >>> member_names(1)
+    ['ratings generator', 'requests generator', 'answers collector']
+    """
+    several = [f"ratings-{number} generator" for number in range(generators)]
+    return [*(several if generators > 1 else ["ratings generator"]), "requests generator", "answers collector"]
+
+
 class _Run:
     def __init__(
         self,
@@ -102,18 +112,17 @@ class _Run:
                 settings, spool, kept, plan.run, topics, settings.topic("requests"), plan.terms.deadline_ms, share
             )
 
-        count = plan.terms.generators
-        names = ["ratings"] if count == 1 else [f"ratings-{number}" for number in range(count)]
+        *sender_names, asker_name, listener_name = member_names(plan.terms.generators)
         senders = [
-            crew.add(f"{name} generator", send, task(plan.ratings_spool, name, (number, count)))
-            for number, name in enumerate(names)
+            crew.add(name, send, task(plan.ratings_spool, f"ratings-{number}", (number, len(sender_names))))
+            for number, name in enumerate(sender_names)
         ]
-        asker = crew.add("requests generator", send, task(plan.requests_spool, "requests-sent", (0, 1)))
+        asker = crew.add(asker_name, send, task(plan.requests_spool, "requests-sent", (0, 1)))
         kept = self._directory / f"{plan.run}.came.npz"
         listening = CollectTask(
             settings, plan.run, plan.ratings_spool, plan.requests_spool, starts, kept, self._answers
         )
-        return senders, asker, crew.add("answers collector", collect, listening)
+        return senders, asker, crew.add(listener_name, collect, listening)
 
     def _lead(self, crew: Crew, applied: AppliedCount) -> None:
         """Look on until everything is answered and applied, or the time for that is over."""

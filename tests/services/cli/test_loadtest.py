@@ -11,7 +11,7 @@ from services.cli.loadtest_checks import Played, check_run
 from services.cli.loadtest_run import make_terms, parse_watch
 from services.cli.loadtest_show import verdict
 from services.cli.loadtest_stage import Asked, prepared
-from services.loadtest.assertions import parse_claim
+from services.loadtest.assertions import Claim, parse_claim
 from services.loadtest.plan import Terms
 from services.loadtest.report import Correctness, make_report, write_report
 from services.loadtest.schedule import Pace
@@ -44,6 +44,14 @@ def test_a_generated_load_leaves_the_right_state_and_no_request_unanswered(embed
     assert report["counts"]["probes_answered"] == report["counts"]["probes"] > 50
     assert set(report["series"]["processes"]) > {"broker", "store", "worker", "scorer", "answers collector"}
     assert verdict(report, [parse_claim("unanswered==0"), parse_claim("digest_right==1")]) == 0
+
+
+@pytest.mark.integration
+def test_a_claim_about_a_figure_that_there_will_be_none_of_is_refused_before_the_run(embedded):
+    stage, _, report = embedded
+    stage.refuse_unknown([Claim(name, "<", 1.0) for name in report["figures"]])
+    with pytest.raises(ConfigurationError, match=r"no figure cores_mean.wirker; there are .*cores_mean.worker"):
+        stage.refuse_unknown([Claim("cores_mean.wirker", "<", 1.0)])
 
 
 @pytest.mark.integration

@@ -1,13 +1,14 @@
 """A run in figures: latencies from when something was due, saturation, and every request without an answer."""
 
-import json
+import os
 
 import numpy as np
 import pytest
 
 from schemas.errors import DataError
 from services.loadtest.outcome import find_unproven
-from services.loadtest.report import Correctness, make_report, read_report, write_report
+from services.loadtest.report import Correctness, figure_names, make_report, read_report, write_report
+from services.loadtest.resources import Resources
 from tests.services.loadtest.outcomes import ABOUT, outcome_of, plan_of
 
 
@@ -104,6 +105,11 @@ def test_a_file_that_is_no_report_is_refused(tmp_path, text):
         read_report(tmp_path)
 
 
-def test_figures_are_numbers_or_null(plan):
-    figures = report_of(outcome_of(plan))["figures"]
-    assert all(value is None or isinstance(value, int | float) for value in figures.values()), json.dumps(figures)
+def test_figures_are_numbers_or_null_and_their_names_are_known_before_the_run(plan):
+    outcome = outcome_of(plan)
+    outcome.resources = Resources({"answers collector": os.getpid()})
+    outcome.resources.sample()
+    figures = report_of(outcome)["figures"]
+    assert all(value is None or isinstance(value, int | float) for value in figures.values())
+    assert sorted(figures) == sorted(figure_names(["answers collector"]))
+    assert figures["rss_mb_max.answers_collector"] > 10
