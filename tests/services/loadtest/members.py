@@ -23,3 +23,9 @@ def wait_for_ever(channel, task):
     channel.wait_to_go()
     while not channel.is_told_to_end():
         pass
+
+
+def hear_nothing(channel, task):
+    channel.wait_to_go()
+    while True:
+        pass

@@ -37,9 +37,12 @@ def test_a_member_that_fails_ends_the_run_with_its_name_and_reason(work, task, s
             lead_until(crew, lambda: False)
 
 
-def test_no_member_outlives_its_crew():
+@pytest.mark.parametrize("work", [members.wait_for_ever, members.hear_nothing])
+@pytest.mark.timeout(20)
+def test_no_member_outlives_its_crew(work, monkeypatch):
+    monkeypatch.setattr("services.loadtest.crew.END_TIMEOUT_S", 0.3)
     with Crew() as crew:
-        member = crew.add("it", members.wait_for_ever, None)
+        member = crew.add("it", work, None)
         crew.go()
         pid = member.pid
         assert psutil.pid_exists(pid)

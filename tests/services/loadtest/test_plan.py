@@ -38,6 +38,7 @@ def test_a_new_item_goes_out_right_before_the_event_that_may_be_the_first_to_nam
             number = int(spool.numbers[row])
         elif spool.kinds[row] == ITEM:
             found[decode_item(spool.record(row)[1]).item_id] = number + 1
+            assert spool.due[row] == plan.due[number + 1]
     assert found == {item.item_id: place for place, item in load.new_items}
 
 

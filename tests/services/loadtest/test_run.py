@@ -26,7 +26,10 @@ TERMS = Terms(Pace(rate=100.0), probe_share=0.3, warm_up_s=0.0, drain_s=0.5, gen
 
 
 class Answerer:
-    """Answers every request at once but one, one with an error, one twice, and one as if it had not seen its rating."""
+    """Answers every request at once but one, one with an error, one twice, and one as if it had not seen its rating.
+
+    In place of the missing answer come one to another's request and one that is none.
+    """
 
     def __init__(self, settings):
         self._settings = settings
@@ -58,6 +61,8 @@ class Answerer:
     def _take(self, request):
         self.asked.append(request)
         if request.request_id == DROPPED:
+            self._send(b"no answer at all")
+            self._send(encode(Recommendation(request_id="other-r5", user_id=request.user_id)))
             return
         answer = Recommendation(request_id=request.request_id, user_id=request.user_id)
         if request.request_id == REFUSED:
@@ -67,9 +72,10 @@ class Answerer:
             is_first = sum(each.min_position is not None for each in self.asked) == 1
             answer.state = StateView(applied_to={str(position.partition): position.offset + (not is_first)})
         for _ in range(2 if request.request_id == TWICE else 1):
-            self._producer.send(
-                self._settings.topic("recommendations"), key=request.user_id.encode(), value=encode(answer)
-            )
+            self._send(encode(answer))
+
+    def _send(self, value):
+        self._producer.send(self._settings.topic("recommendations"), value=value)
 
 
 class Kept:
