@@ -10,6 +10,9 @@ from cyclopts import Parameter, validators
 from schemas.errors import ConfigurationError
 from services.cli.flags import SettingsArgument
 from services.cli.sources import ColumnsArgument
+from streams.signals import interrupt_on_sigterm
+
+INTERRUPTED_EXIT_CODE = 130
 
 _POSITIVE = validators.Number(gt=0)
 _AT_LEAST_0 = validators.Number(gte=0)
@@ -103,7 +106,11 @@ def loadtest(
             record=record,
             watch=runs.parse_watch(watch or []),
         )
-    return runs.find_the_knee(asked, settings) if find_knee else runs.measure(asked, settings)
+    try:
+        with interrupt_on_sigterm():
+            return runs.find_the_knee(asked, settings) if find_knee else runs.measure(asked, settings)
+    except KeyboardInterrupt:
+        return INTERRUPTED_EXIT_CODE
 
 
 @contextmanager
