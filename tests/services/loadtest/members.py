@@ -29,3 +29,9 @@ def hear_nothing(channel, task):
     channel.wait_to_go()
     while True:
         pass
+
+
+def tell_for_ever(channel, task):
+    channel.wait_to_go()
+    while True:
+        channel.tell(said=task)

@@ -37,9 +37,9 @@ def test_a_member_that_fails_ends_the_run_with_its_name_and_reason(work, task, s
             lead_until(crew, lambda: False)
 
 
-@pytest.mark.parametrize("work", [members.wait_for_ever, members.hear_nothing])
+@pytest.mark.parametrize("work", [members.wait_for_ever, members.tell_for_ever, members.hear_nothing])
 @pytest.mark.timeout(20)
-def test_no_member_outlives_its_crew(work, monkeypatch):
+def test_no_member_outlives_its_crew_or_complains(work, monkeypatch, capfd):
     monkeypatch.setattr("services.loadtest.crew.END_TIMEOUT_S", 0.3)
     with Crew() as crew:
         member = crew.add("it", work, None)
@@ -47,3 +47,4 @@ def test_no_member_outlives_its_crew(work, monkeypatch):
         pid = member.pid
         assert psutil.pid_exists(pid)
     assert not psutil.pid_exists(pid)
+    assert "Error" not in capfd.readouterr().err
