@@ -19,8 +19,9 @@ class MemoryBus:
     A request is looked at in a poll only, when everything was sent that does not wait for its answer.
     """
 
-    def __init__(self, policy="greedy_compat"):
+    def __init__(self, policy="greedy_compat", answers_a_poll=99):
         self.policy = policy
+        self.answers_a_poll = answers_a_poll
         self.log = []
         self.polls = 0
         self.due = []
@@ -40,12 +41,13 @@ class MemoryBus:
     def poll(self):
         self.polls += 1
         self._apply(self.polls)
-        waiting, self.open = self.open, []
+        waiting, self.open, given = self.open, [], 0
         for user_id, fields in reversed(waiting):
             t = self.t.get(user_id, 0)
-            if fields["min_t"] is not None and t < fields["min_t"]:
+            if given == self.answers_a_poll or (fields["min_t"] is not None and t < fields["min_t"]):
                 self.open.append((user_id, fields))
             else:
+                given += 1
                 yield answered(fields["request_id"], user_id, t, {0: self.applied}, policy=self.policy)
 
     def wait_until_applied(self):
@@ -87,6 +89,25 @@ def test_in_one_order_everything_waits_for_everything():
     comparison = _compare(script, answers, serial=True, seconds=0)
     assert (comparison.compared, comparison.named, comparison.is_same) == (6, [], True)
     assert told == [(n, 6) for n in range(1, 7)]
+
+
+def test_next_rating_waits_for_all_answers_at_its_users_t():
+    ratings = [(rated("u", f"u{n + 1}"), 0, n) for n in range(2)]
+    requests, answers = zip(*((asked(f"?{n}", "u"), answered(f"?{n}", "u", 1)) for n in range(5)), strict=True)
+    script, bus = (
+        make_script(record_of(ratings, requests, answers), RatingDecoder(0.5, 5.0)),
+        MemoryBus(answers_a_poll=1),
+    )
+    comparison = _compare(script, _play_users(script, bus, None), serial=False, seconds=0)
+    assert (comparison.compared, comparison.named, bus.log[-1]) == (5, [], "u2")
+
+
+def test_in_one_order_a_request_waits_for_the_ratings_of_others():
+    ratings = [(rated("u", f"u{n + 1}"), 0, n) for n in range(2)]
+    record = record_of(ratings, [asked("?", "w")], [answered("?", "w", 0, {0: 2}, policy="greedy")])
+    script = make_script(record, RatingDecoder(0.5, 5.0))
+    comparison = _compare(script, _play_serially(script, MemoryBus("greedy"), None), serial=True, seconds=0)
+    assert (comparison.compared, comparison.named) == (1, [])
 
 
 def test_no_more_requests_are_open_than_wait_well(monkeypatch):

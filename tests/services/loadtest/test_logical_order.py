@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recommender.hashing import hash_id
@@ -70,6 +70,7 @@ def test_repeats_and_bad_events_do_not_raise_t():
     assert steps[3].value == BAD
 
 
+@example(ids=[0, *[None] * 100, 0])
 @given(ids=st.lists(st.none() | st.integers(0, 40), max_size=200))
 def test_t_is_that_of_the_fold(ids):
     ledger, expected, ratings = Ledger.empty(0), [], []
