@@ -70,7 +70,7 @@ class PlayerBus:
         if self._log_holds:
             raise ConfigurationError(
                 f"topic {self._ratings.name!r} holds {self._log_holds} records: a record is played again on an empty "
-                "log and state, as `--embedded` makes them"
+                "log and state, as --embedded makes them"
             )
         users = sorted(user_ids)
         for first in range(0, len(users), USERS_A_READ):

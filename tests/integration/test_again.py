@@ -11,9 +11,10 @@ from schemas.codec import decode_answer, encode
 from schemas.errors import ConfigurationError
 from schemas.events import RecommendationRequest
 from services.admin.releases import publish_release
+from services.cli.loadtest_again import play_record
 from services.lab.datasets import rating_events
 from services.lab.synthetic import Sizes, generate
-from services.loadtest.again import STATISTICS_USED, play_again
+from services.loadtest.again import STATISTICS_USED
 from services.loadtest.answers_compared import used_statistics
 from services.loadtest.record import FileRecorder, read_record
 from services.loadtest.world import keep_world, publish_world
@@ -102,7 +103,7 @@ def record(make_system, tmp_path_factory):
     run = Run(system.settings)
     run.play(list(rating_events(ratings)))
     wait_until(lambda: run.hear() == SIZES.ratings, 60, "every answer")
-    with FileRecorder(directory, {"seed": system.settings.seed}) as recorder:
+    with FileRecorder(directory, {"settings": {"policy": system.settings.policy}}) as recorder:
         run.keep(recorder)
         keep_world(recorder, system.settings)
     run.close()
@@ -111,20 +112,19 @@ def record(make_system, tmp_path_factory):
 
 
 @pytest.fixture
-def play(make_system, record):
-    """A player of the record on a system of its own."""
+def play(make_system, record, tmp_path):
+    """A player of the record on a system of its own, as the command plays it; exit code and ``again.json``."""
 
     def play_on(*, serial, **values):
         system = make_system(**values)
         publish_world(record, system.settings)
         system.start("worker", "scorer")
-        told = []
-        found = play_again(record, system.settings, serial=serial, on_progress=lambda *so_far: told.append(so_far))
-        assert told[-1] == (SIZES.ratings, SIZES.ratings)
+        how = {"serial": serial, "embedded": False, "has_state": False, "out": tmp_path}
+        code = play_record(record, system.settings, **how)
         with pytest.raises(ConfigurationError, match=r"holds \d+ records"):
-            play_again(record, system.settings, serial=serial)
+            play_record(record, system.settings, **how)
         system.close()
-        return found
+        return code, json.loads((tmp_path / "again.json").read_text())
 
     return play_on
 
@@ -141,20 +141,24 @@ def test_the_run_answered_users_at_many_moments(record):
 
 
 def test_users_played_side_by_side_get_the_answers_they_had(record, play):
-    found = play(serial=False)
+    code, found = play(serial=False)
     using = [answer.request_id for answer in answers_of(record) if used_statistics(answer)]
-    assert sorted(found.not_compared[STATISTICS_USED]) == sorted(using)
-    assert found.compared == found.answers - len(using) > SIZES.ratings / 3
-    assert found.named == []
-    assert found.is_same
+    assert sorted(found["not_compared"].pop(STATISTICS_USED)) == sorted(using)
+    assert found["not_compared"] == {}
+    assert found["compared"] == found["answers"] - len(using) > SIZES.ratings / 3
+    assert (found["named"], found["unanswered"], code) == ([], [], 0)
 
 
-def test_played_in_one_order_every_answer_is_the_same_but_for_what_was_set_otherwise(record, play):
-    found = play(serial=True, ucb_c=3.0)
+def test_played_in_one_order_every_answer_is_the_same_but_for_what_was_set_otherwise(record, play, capsys):
+    code, found = play(serial=True, ucb_c=3.0, policy="ucb")
     asked = [answer.request_id for answer in answers_of(record) if answer.policy == "ucb"]
-    assert (found.compared, found.answers, found.not_compared) == (SIZES.ratings, SIZES.ratings, {})
-    assert found.differing == found.differences["policy_version"] == len(asked)
-    assert {difference.request_id for difference in found.named} <= set(asked)
-    assert found.differences.keys() <= {"policy_version", "score", "item_id", "propensity"}
-    assert found.differences["score"] > 0
-    assert not found.is_same
+    assert (found["compared"], found["answers"], found["not_compared"]) == (SIZES.ratings, SIZES.ratings, {})
+    differences = found["differences"]
+    assert found["differing"] == differences["policy_version"] == len(asked)
+    assert {difference["request_id"] for difference in found["named"]} <= set(asked)
+    assert differences.keys() <= {"policy_version", "score", "item_id", "propensity"}
+    assert differences["score"] > 0
+    assert code == 1
+    told = capsys.readouterr()
+    assert "recorded with policy greedy, played again with ucb" in told.err
+    assert f"differ: score {differences['score']}" in told.out or "differ: policy_version" in told.out
