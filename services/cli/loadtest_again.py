@@ -15,7 +15,7 @@ from services.cli.loadtest_system import embedded_system
 from services.cli.show import note, progress_bar, say
 from services.loadtest.again import play_again, read_about
 from services.loadtest.outcome import Outcome
-from services.loadtest.record import FileRecorder, refuse_occupied
+from services.loadtest.record import FileRecorder
 from services.loadtest.records import hand_over
 from services.loadtest.world import keep_world, publish_world
 from streams.bus.topics import require_topic
@@ -24,14 +24,12 @@ from streams.settings import Settings
 AGAIN_FILE = "again.json"
 
 
-def refuse_unfit(directory: Path, settings: Settings) -> None:
-    """Refuse to record where the record could not be played again.
+def refuse_begun(settings: Settings) -> None:
+    """Refuse to record where others have rated already: answers would depend on what the record does not hold.
 
     Raises:
-        DataError: the folder holds something.
         ConfigurationError: the log of ratings is not empty.
     """
-    refuse_occupied(directory)
     with open_admin(settings) as admin:
         topic = require_topic(admin, settings.topic("ratings"))
     if held := sum(log_ends(settings, topic).values()):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from schemas.errors import ConfigurationError, DataError
+from schemas.errors import ConfigurationError
 from services.admin.bus import produce_all
-from services.cli.loadtest_again import refuse_unfit
+from services.cli.loadtest_again import refuse_begun
 
 
 @pytest.mark.parametrize(
@@ -29,12 +29,17 @@ def test_folder_that_is_no_record_is_refused_before_anything_starts(run, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_folder_that_holds_something_takes_no_record_and_nothing_is_run(run, tmp_path):
+    (tmp_path / "something").touch()
+    outcome = run("loadtest", "--replay", "synthetic:5,5,5", "--rate", "1", "--embedded", "--record", ".")
+    assert outcome.code == 1
+    assert ". must be empty to hold a record, it has something: name another" in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["something"]
+
+
 @pytest.mark.integration
-def test_record_needs_an_empty_folder_and_an_empty_log(topics, tmp_path):
-    refuse_unfit(tmp_path, topics)
+def test_log_that_has_begun_is_not_recorded(topics):
+    refuse_begun(topics)
     produce_all(topics, topics.topic("ratings"), [(b"u", b"{}")])
     with pytest.raises(ConfigurationError, match=r"holds 1 records: a run that is kept must begin with an empty log"):
-        refuse_unfit(tmp_path, topics)
-    (tmp_path / "something").touch()
-    with pytest.raises(DataError, match="must be empty to hold a record, it has something"):
-        refuse_unfit(tmp_path, topics)
+        refuse_begun(topics)
