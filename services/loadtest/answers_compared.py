@@ -1,8 +1,9 @@
 """Two answers to the same request, compared item by item: what was recorded, and what came when it was played again."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 from recommender.policies.registry import WITHOUT_STATISTICS
@@ -10,7 +11,8 @@ from schemas.events import Recommendation
 
 SAID = ("policy", "policy_version", "model", "seed", "epsilon", "n_candidates", "propensity_kind")
 ITEM = ("item_id", "score", "propensity", "explored")
-DIFFERENCES_NAMED = 20
+DIFFERENCES_NAMED = 10_000
+LINES_SHOWN, LINES_A_REQUEST = 20, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Comparison:
         compared: those that were compared.
         differing: those of them that differ.
         differences: by what differs, in how many values.
-        named: the first differences.
+        named: the first 10,000 differences.
         not_compared: requests, by why.
         unanswered: requests of the second play without an answer.
         seconds: the second play took.
@@ -126,6 +128,13 @@ class Comparison:
         """Return all of it, as JSON has it."""
         return {**asdict(self), "differences": dict(self.differences), "is_same": self.is_same}
 
+    def _shown(self) -> list[str]:
+        """Return the first differences of the first requests that have any."""
+        by_request: defaultdict[str, list[str]] = defaultdict(list)
+        for difference in self.named:
+            by_request[difference.request_id].append(f"  {difference}")
+        return list(chain.from_iterable(lines[:LINES_A_REQUEST] for lines in by_request.values()))[:LINES_SHOWN]
+
     def summary(self) -> str:
         """Return it in lines for people."""
         how = "all in one order" if self.serial else "each user in order"
@@ -134,7 +143,7 @@ class Comparison:
         lines = [f"played again, {how}, in {self.seconds:.1f} s: {counts}"]
         if self.differences:
             lines.append("differ: " + ", ".join(f"{what} {count}" for what, count in self.differences.most_common()))
-        lines += [f"  {difference}" for difference in self.named]
+        lines += self._shown()
         lines += [f"not compared: {len(ids)}, as {why}" for why, ids in self.not_compared.items()]
         if self.unanswered:
             lines.append(f"unanswered: {', '.join(map(repr, self.unanswered))}")

@@ -53,6 +53,7 @@ class PlayerBus:
         topic = self._ratings
         self._reader = StateReader(store, settings.namespace, settings.shards, topic.topic_id, topic.partitions)
         self._sent: list[Any] = []
+        self._ends: dict[int, int] = {}
         self._failures: list[BaseException] = []
         tps = [TopicPartition(topic.name, partition) for partition in range(topic.partitions)]
         self._log_holds = sum(find_ends(self._consumer, tps).values())
@@ -114,31 +115,30 @@ class PlayerBus:
             StreamrecError: the bus did not take a record, or it took too long.
             StoreUnavailable: the store did not answer.
         """
-        ends = self._acknowledged_ends()
+        self._note_acknowledged()
         deadline = time.monotonic() + timeout_s
         while True:
             views = self._reader.read([], all_shards=True).shards.values()
-            missing = [p for view in views for p, end in ends.items() if view.watermarks.get(p, 0) < end]
+            missing = [p for view in views for p, end in self._ends.items() if view.watermarks.get(p, 0) < end]
             if not missing:
                 return
             if time.monotonic() > deadline:
                 raise StreamrecError(
-                    f"partition {missing[0]} of {self._ratings.name!r} was not applied to offset {ends[missing[0]]} "
+                    f"partition {missing[0]} of {self._ratings.name!r} was not applied to offset "
+                    f"{self._ends[missing[0]]} "
                     f"within {timeout_s:g} s: is a worker running (`streamrec worker`)?"
                 )
             time.sleep(_PAUSE_S)
 
-    def _acknowledged_ends(self) -> dict[int, int]:
-        """Return the offset after the newest record of each partition sent to since the last call."""
+    def _note_acknowledged(self) -> None:
+        """Wait for the broker, and note the offset after the newest rating of each partition."""
         self._producer.flush()
         self._check()
-        ends: dict[int, int] = {}
         for future in self._sent:
             place = future.get(timeout=_CLOSE_TIMEOUT_S)
             if place.topic == self._ratings.name:
-                ends[place.partition] = max(ends.get(place.partition, 0), place.offset + 1)
+                self._ends[place.partition] = max(self._ends.get(place.partition, 0), place.offset + 1)
         self._sent = []
-        return ends
 
     def _send(self, topic: str, value: bytes, **where: Any) -> None:
         future = self._producer.send(topic, value=value, **where)

@@ -119,8 +119,18 @@ def test_unanswered_request_is_not_the_same():
     assert not comparison.is_same
 
 
-def test_first_differences_are_named_and_all_counted():
+def test_first_differences_are_named_and_all_counted(monkeypatch):
+    monkeypatch.setattr("services.loadtest.answers_compared.DIFFERENCES_NAMED", 29)
     comparison = Comparison(serial=False)
     for n in range(30):
         comparison.compare(answered(f"r{n}", "u"), answered(f"r{n}", "u", seed=8))
-    assert (len(comparison.named), comparison.differences["seed"]) == (20, 30)
+    assert (len(comparison.named), comparison.differences["seed"]) == (29, 30)
+
+
+def test_some_differences_of_some_requests_are_shown():
+    comparison = Comparison(serial=False)
+    for n in range(9):
+        other = {"seed": 8, "model": "m@2", "epsilon": 0.5, "n_candidates": 1, "policy_version": "2"}
+        comparison.compare(answered(f"r{n}", "u"), answered(f"r{n}", "u", **other))
+    shown = [line for line in comparison.summary().splitlines() if line.startswith("  request")]
+    assert [line.split("'")[1] for line in shown] == [f"r{n}" for n in range(5) for _ in range(4)]

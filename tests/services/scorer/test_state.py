@@ -3,7 +3,7 @@ import pytest
 
 from recommender.hashing import hash_id
 from schemas.errors import GenerationChanged, LedgerError
-from services.scorer.state import StateSource
+from services.scorer.state import MOST_LOOKS, StateSource
 from streams.store.reader import ShardView, StateSnapshot
 from tests.services.scorer.sights import make_catalogue, make_ledger
 
@@ -98,6 +98,12 @@ def test_a_state_older_than_what_was_loaded_of_the_statistics_is_looked_at_again
     follower.next_sequences = {0: 9, 1: 2}
     sight = source.look(["u"], make_catalogue())
     assert (sight.state.shards[0].watermarks, sight.statistics_to) == ({0: 15, 1: 5}, {0: 12, 1: 3})
+
+
+def test_a_state_that_stays_behind_the_statistics_is_not_looked_at_for_ever(source, reader, follower):
+    follower.next_sequences = {0: 99, 1: 2}
+    source.look(["u"], make_catalogue())
+    assert reader.reads == MOST_LOOKS
 
 
 def test_the_statistics_lie_on_the_rows_of_the_catalogue(source, follower):
