@@ -123,10 +123,10 @@ class PlayerBus:
             if not missing:
                 return
             if time.monotonic() > deadline:
+                end = self._ends[missing[0]]
                 raise StreamrecError(
-                    f"partition {missing[0]} of {self._ratings.name!r} was not applied to offset "
-                    f"{self._ends[missing[0]]} "
-                    f"within {timeout_s:g} s: is a worker running (`streamrec worker`)?"
+                    f"partition {missing[0]} of {self._ratings.name!r} was not applied to offset {end} within "
+                    f"{timeout_s:g} s: is a worker running (`streamrec worker`)?"
                 )
             time.sleep(_PAUSE_S)
 
