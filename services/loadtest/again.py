@@ -12,10 +12,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.errors import StreamrecError
 from schemas.events import Recommendation
 from services.loadtest.answers_compared import Comparison, used_statistics
-from services.loadtest.logical_order import Script, Step, by_log, by_user, make_script
+from services.loadtest.logical_order import PlayedRequest, Script, Step, by_log, by_user, make_script
 from services.loadtest.player_bus import PlayerBus
 from services.loadtest.record import read_about, read_record
 from streams.ratings import make_rating_decoder
@@ -39,7 +38,7 @@ def play_again(
     *,
     serial: bool,
     has_state: bool = False,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = lambda _done, _total: None,
 ) -> Comparison:
     """Play a record against a running system and return how the answers compare.
 
@@ -54,36 +53,47 @@ def play_again(
         DataError: the record cannot be read.
         ConfigurationError: no broker answers, a topic does not exist, or there is state already.
         StoreUnavailable: the store did not answer.
-        StreamrecError: the bus failed, or nothing was answered for a long time.
+        StreamrecError: the bus failed, or ratings were not applied for a long time.
     """
     script = make_script(read_record(directory), make_rating_decoder(settings))
     with ExitStack() as opened:
         bus = PlayerBus(settings, opened)
         if not has_state:
             bus.refuse_state({rating.key for rating in script.ratings if rating.t is not None})
-        began = time.monotonic()
-        for value in script.unreadable:
-            bus.request("", value)
-        answers = _play_serially(script, bus, on_progress) if serial else _play_users(script, bus, on_progress)
-        bus.wait_until_applied()
-        return _compare(script, answers, serial=serial, seconds=time.monotonic() - began)
+        return play_script(script, bus, serial=serial, on_progress=on_progress)
 
 
-def _compare(script: Script, answers: dict[str, Recommendation], *, serial: bool, seconds: float) -> Comparison:
-    """Return how the answers compare, each that can be."""
-    comparison = Comparison(serial, answers=script.answered, seconds=seconds)
-    comparison.not_compared.update(script.left_out)
-    left_out = {request_id for ids in script.left_out.values() for request_id in ids}
-    for request in script.requests:
-        again = answers.get(request.request_id)
-        if request.request_id in left_out:
-            continue
-        if again is None:
-            comparison.unanswered.append(request.request_id)
-        elif why := _why_not(script, request.recorded, again, serial=serial):
+def play_script(
+    script: Script, bus: PlayerBus, *, serial: bool, on_progress: OnProgress = lambda _done, _total: None
+) -> Comparison:
+    """Send a script and return how the answers compare, each as it comes.
+
+    Raises:
+        StreamrecError: the bus failed.
+    """
+    comparison = Comparison(serial, answers=script.answered)
+    done = 0
+
+    def take(request: PlayedRequest, again: Recommendation) -> None:
+        nonlocal done
+        done += 1
+        recorded = request.recorded
+        if why := _why_not(script, recorded, again, serial=serial):
             comparison.leave_out(why, request.request_id)
         else:
-            comparison.compare(request.recorded, again)
+            comparison.compare(recorded, again)
+        on_progress(done, len(script.requests))
+
+    began = time.monotonic()
+    talk = _Conversation(bus, take)
+    for value in script.unreadable:
+        bus.request("", value)
+    _play_serially(script, bus, talk) if serial else _play_users(script, talk)
+    for why, ids in script.left_out.items():
+        comparison.not_compared.setdefault(why, []).extend(ids)
+    missing = {request.request_id for request in script.requests} - talk.answered
+    comparison.unanswered = sorted(missing.difference(*script.left_out.values()))
+    comparison.seconds = time.monotonic() - began
     return comparison
 
 
@@ -102,27 +112,25 @@ def _why_not(script: Script, recorded: Recommendation, again: Recommendation, *,
     return ""
 
 
-def _play_users(script: Script, bus: PlayerBus, on_progress: OnProgress | None) -> dict[str, Recommendation]:
+def _play_users(script: Script, talk: "_Conversation") -> None:
     """Send every user's steps, many users side by side."""
     due = deque(_Turn(iter(steps)) for steps in by_user(script))
-    talk = _Conversation(bus, len(script.requests), on_progress)
-    while due or talk.open:
+    while (due or talk.open) and not talk.is_stalled:
         while due and len(talk.open) < OPEN_AT_ONCE:
             talk.advance(due.popleft())
         talk.listen()
-    return talk.answers
 
 
-def _play_serially(script: Script, bus: PlayerBus, on_progress: OnProgress | None) -> dict[str, Recommendation]:
+def _play_serially(script: Script, bus: PlayerBus, talk: "_Conversation") -> None:
     """Send one step after the other; requests go out when everything sent before was applied."""
-    talk = _Conversation(bus, len(script.requests), on_progress)
     for step in by_log(script):
         if isinstance(step, tuple):
             bus.wait_until_applied()
         talk.advance(_Turn(iter((step,))))
-        while talk.open:
+        while talk.open and not talk.is_stalled:
             talk.listen()
-    return talk.answers
+        if talk.is_stalled:
+            return
 
 
 @dataclass(slots=True, eq=False)
@@ -136,11 +144,16 @@ class _Turn:
 class _Conversation:
     """Sends steps as answers come."""
 
-    def __init__(self, bus: PlayerBus, total: int, on_progress: OnProgress | None) -> None:
-        self._bus, self._total, self._on_progress = bus, total, on_progress
+    def __init__(self, bus: PlayerBus, take: Callable[[PlayedRequest, Recommendation], None]) -> None:
+        self._bus, self._take = bus, take
         self._heard_at = time.monotonic()
-        self.answers: dict[str, Recommendation] = {}
-        self.open: dict[str, _Turn] = {}
+        self.answered: set[str] = set()
+        self.open: dict[str, tuple[_Turn, PlayedRequest]] = {}
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether nothing came for so long that nothing will."""
+        return bool(self.open) and time.monotonic() - self._heard_at > STALL_S
 
     def advance(self, turn: _Turn) -> None:
         """Send ratings up to the next requests, and these."""
@@ -149,25 +162,22 @@ class _Conversation:
                 self._bus.rate(step)
                 continue
             turn.open = len(step)
+            if not self.open:
+                self._heard_at = time.monotonic()
             for request in step:
-                self.open[request.request_id] = turn
+                self.open[request.request_id] = turn, request
                 self._bus.request(request.user_id, request.value)
             return
 
     def listen(self) -> None:
         """Take the answers of a moment, and send what waited for them."""
         for answer in self._bus.poll():
-            self._heard_at = time.monotonic()
-            turn = self.open.pop(answer.request_id, None)
-            if turn is None:  # an answer given twice, or to somebody else
+            turn, request = self.open.pop(answer.request_id, (None, None))
+            if turn is None or request is None:  # an answer given twice, or to somebody else
                 continue
-            self.answers[answer.request_id] = answer
-            if self._on_progress is not None:
-                self._on_progress(len(self.answers), self._total)
+            self._heard_at = time.monotonic()
+            self.answered.add(answer.request_id)
+            self._take(request, answer)
             turn.open -= 1
             if not turn.open:
                 self.advance(turn)
-        if self.open and time.monotonic() - self._heard_at > STALL_S:
-            raise StreamrecError(
-                f"no answer for {STALL_S:g} s, {len(self.open)} requests are open (request_id {min(self.open)})"
-            )

@@ -51,26 +51,24 @@ class PlayedRequest:
 
     Attributes:
         value: its bytes, for the state that the answer saw.
-        recorded: the answer.
+        request_id: its id.
+        user_id: its user.
+        t: of the user, as the answer saw it.
+        cut: per partition, the offset below which the answer saw every event applied; 0 is left out.
+        answer: the answer's bytes.
     """
 
     value: bytes
-    recorded: Recommendation
+    request_id: str
+    user_id: str
+    t: int
+    cut: Mapping[int, int]
+    answer: bytes
 
     @property
-    def request_id(self) -> str:
-        """The request's id."""
-        return self.recorded.request_id
-
-    @property
-    def user_id(self) -> str:
-        """The request's user."""
-        return self.recorded.user_id
-
-    @property
-    def t(self) -> int:
-        """The t of the user that the answer saw."""
-        return self.recorded.state.t
+    def recorded(self) -> Recommendation:
+        """The answer; decoded when asked for, as many of them take much memory."""
+        return decode_answer(self.answer)
 
 
 @dataclass(slots=True)
@@ -173,41 +171,54 @@ def _read_rating(rating: RecordedRating, decoder: RatingDecoder) -> tuple[str | 
     return event.user_id, (hash_id(event.event_id) or 1) if event.event_id is not None else 0
 
 
-def _first_answers(values: Sequence[bytes]) -> dict[str, Recommendation]:
-    answers: dict[str, Recommendation] = {}
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the order needs of an answer."""
+
+    value: bytes
+    code: str | None
+    t: int
+    cut: Mapping[int, int]
+
+
+def _first_answers(values: Sequence[bytes]) -> dict[str, _Answer]:
+    answers: dict[str, _Answer] = {}
     for row, value in enumerate(values, 1):
         try:
             answer = decode_answer(value)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DataError(f"answer {row} of the record cannot be read: {error}: {value[:200]!r}") from error
-        answers.setdefault(answer.request_id, answer)
+        code = None if answer.error is None else answer.error.code
+        cut = {int(partition): offset for partition, offset in answer.state.applied_to.items() if offset > 0}
+        answers.setdefault(answer.request_id, _Answer(value, code, answer.state.t, cut))
     return answers
 
 
-def _add_request(script: Script, value: bytes, answers: Mapping[str, Recommendation]) -> str | None:
+def _add_request(script: Script, value: bytes, answers: Mapping[str, _Answer]) -> str | None:
     """Put a request where it belongs and return its id, None where that cannot be read."""
     try:
-        request_id, is_valid = decode_request(value).request_id, True
+        request = decode_request(value)
+        request_id, user_id, is_valid = request.request_id, request.user_id, True
     except RequestError as error:
-        request_id, is_valid = error.request_id, False
+        request_id, user_id, is_valid = error.request_id, error.user_id, False
     except EventError:
         script.unreadable.append(value)
         return None
     answer = answers.get(request_id)
     if answer is None:
         script.left_out.setdefault("it had no answer", []).append(request_id)
-    elif answer.error is not None and answer.error.code in BY_THE_CLOCK:
-        why = f"{answer.error.code} depends on the clock"
-        script.left_out.setdefault(why, []).append(request_id)
+    elif answer.code in BY_THE_CLOCK:
+        script.left_out.setdefault(f"{answer.code} depends on the clock", []).append(request_id)
     else:
-        script.requests.append(PlayedRequest(_at_state(value, answer) if is_valid else value, answer))
+        sent = _at_state(value, answer.t) if is_valid else value
+        script.requests.append(PlayedRequest(sent, request_id, user_id, answer.t, answer.cut, answer.value))
     return request_id
 
 
-def _at_state(value: bytes, answer: Recommendation) -> bytes:
+def _at_state(value: bytes, t: int) -> bytes:
     """Return a request for the state that an answer saw: by the user's t, for places in the log are another log's."""
     fields = msgspec.json.decode(value)
-    times = {"min_t": answer.state.t, "min_position": None, "deadline_ms": DEADLINE_MS, "ts_ms": None}
+    times = {"min_t": t, "min_position": None, "deadline_ms": DEADLINE_MS, "ts_ms": None}
     return msgspec.json.encode({**fields, **times})
 
 
@@ -253,11 +264,10 @@ def by_log(script: Script) -> Iterator[Step]:
     waiting: defaultdict[int, list[PlayedRating]] = defaultdict(list)
     for rating in sorted(script.ratings, key=lambda rating: -rating.offset):
         waiting[rating.partition].append(rating)
-    cuts = {request.request_id: cut_of(request.recorded) for request in script.requests}
     reached: dict[int, int] = {}
     together: list[PlayedRequest] = []
-    for request in sorted(script.requests, key=lambda request: sum(cuts[request.request_id].values())):
-        cut = cuts[request.request_id]
+    for request in sorted(script.requests, key=lambda request: sum(request.cut.values())):
+        cut = request.cut
         if any(cut.get(partition, 0) < offset for partition, offset in reached.items()) and cut:
             why = "no moment of the log has the states that it and others saw"
             script.left_out.setdefault(why, []).append(request.request_id)
@@ -278,8 +288,3 @@ def by_log(script: Script) -> Iterator[Step]:
 def _asked(together: list[PlayedRequest]) -> Iterator[Step]:
     if together:
         yield tuple(together)
-
-
-def cut_of(answer: Recommendation) -> dict[int, int]:
-    """Return per partition the offset below which an answer saw every event applied; 0 is left out."""
-    return {int(partition): offset for partition, offset in answer.state.applied_to.items() if offset > 0}
