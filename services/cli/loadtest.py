@@ -34,6 +34,7 @@ def loadtest(
     record: Path | None = None,
     again: Path | None = None,
     serial: Annotated[bool, Parameter(negative="")] = False,
+    onto_state: Annotated[bool, Parameter(negative="")] = False,
     items: str | None = None,
     columns: ColumnsArgument = None,
     probe_share: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))] = 0.05,
@@ -63,7 +64,8 @@ def loadtest(
         assertion: a claim about a figure, such as 'p99_ms<10'; may be given again.
         record: folder in which to keep events, schedule and answers, for --again.
         again: folder of such a record, to play once more in logical order and compare answer by answer.
-        serial: with --again, one event outstanding in all, so that item statistics are compared too.
+        serial: with --again, all users in one order, so that what used item statistics is compared too.
+        onto_state: with --again, play onto a log and users that are known already; their answers will differ.
         items: the items, a file or data set; those of the source by default.
         columns: what a file of ratings calls a column.
         probe_share: share of the ratings after which a request waits for it, to see when it is visible.
@@ -75,10 +77,19 @@ def loadtest(
         settings: from flags, environment and files.
     """
     _load_extra()
+    from services.cli import loadtest_again as plays  # noqa: PLC0415 - an extra
     from services.cli import loadtest_run as runs  # noqa: PLC0415 - an extra
 
     if compare is not None:
         return runs.compare_reports(*compare, out)
+    if again is not None:
+        if replay is not None or record is not None or find_knee:
+            raise ConfigurationError("--again plays a record: leave out --replay, --record and --find-knee")
+        return plays.play_record(again, settings, serial=serial, embedded=embedded, has_state=onto_state, out=out)
+    if serial or onto_state:
+        raise ConfigurationError("--serial and --onto-state say how to play --again")
+    if record is not None and find_knee:
+        raise ConfigurationError("--record keeps one run, --find-knee makes many: give one of them")
     if replay is None:
         raise ConfigurationError("say what to play by --replay, or give --compare or --again")
     with _as_configuration_error():

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from services.cli.loadtest_again import keep_record, refuse_begun
 from services.cli.loadtest_show import show_report, verdict
 from services.cli.loadtest_stage import Asked, make_folder, prepared
 from services.cli.show import say, show_table
@@ -21,6 +22,7 @@ from services.loadtest.pages import (
     knee_sentence,
 )
 from services.loadtest.plan import Terms
+from services.loadtest.record import refuse_occupied
 from services.loadtest.report import Report, read_report, write_report
 from services.loadtest.schedule import Pace
 from streams.settings import Settings
@@ -77,10 +79,16 @@ def parse_claims(texts: Sequence[str]) -> list[Claim]:
 
 def measure(asked: Asked, settings: Settings) -> int:
     """Run once, write the report and return the exit code."""
+    if asked.record is not None:
+        refuse_occupied(asked.record)
     with prepared(asked, settings) as stage:
         stage.refuse_unknown(asked.claims)
+        if asked.record is not None:
+            refuse_begun(stage.system.settings)
         outcome = stage.run(stage.load, asked.terms, keeps_answers=asked.record is not None)
         report = stage.report(outcome)
+        if asked.record is not None:
+            keep_record(asked.record, outcome, stage)
     write_report(report, asked.out)
     draw_run(report, asked.out)
     show_report(report)

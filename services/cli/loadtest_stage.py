@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from services.admin.catalogue import publish_items
 from services.admin.rate import refuse_own_events
 from services.cli.loadtest_checks import Played, check_run
 from services.cli.loadtest_sources import load_source
-from services.cli.loadtest_system import System, embedded_system
+from services.cli.loadtest_system import System, embedded_system, publish_with_vectors
 from services.loadtest.assertions import Claim, check_names
 from services.loadtest.load import Load
 from services.loadtest.outcome import Outcome
@@ -99,7 +100,11 @@ class Stage:
     def report(self, outcome: Outcome) -> Report:
         """Compare what a run left behind with what was played, and return its report."""
         correctness = check_run(self.system.settings, outcome, self._played)
-        return make_report(outcome, correctness, _about(self._asked, self.system))
+        return make_report(outcome, correctness, self.about())
+
+    def about(self) -> dict[str, Any]:
+        """Return what is to be said of the run: load, settings and versions."""
+        return _about(self._asked, self.system)
 
     def _plan(self, load: Load, terms: Terms) -> Plan:
         try:
@@ -110,16 +115,20 @@ class Stage:
 
 @contextmanager
 def prepared(asked: Asked, settings: Settings, *, is_knee: bool = False) -> Iterator[Stage]:
-    """Give a system that is ready for the load, whose catalogue it has; before a search, also what appears later."""
+    """Give a system that is ready for the load, whose catalogue it has.
+
+    Before a search or a run that is kept also what would appear later: no answer says which catalogue it saw.
+    """
     refuse_own_events(settings)
     make_folder(asked.out)
     load = load_source(asked.source, asked.items, asked.columns, settings, None if is_knee else _limit(asked.terms))
-    if is_knee:
+    if is_knee or asked.record is not None:
         load = replace(load, items=[*load.items, *(item for _, item in load.new_items)], new_items=())
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamrec-loadtest-")))
         if asked.embedded:
-            system = stack.enter_context(embedded_system(settings, load.items, asked.out))
+            publish = partial(publish_with_vectors, load.items)
+            system = stack.enter_context(embedded_system(settings, publish, asked.out))
         else:
             publish_items(settings, load.items)
             system = System(settings, {})

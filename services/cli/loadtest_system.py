@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,14 +54,16 @@ class System:
 
 
 @contextmanager
-def embedded_system(settings: Settings, items: Sequence[Item], directory: Path) -> Iterator[System]:
-    """Give a system that begins empty, with a catalogue and vectors for it; it is ended and removed afterwards.
+def embedded_system(
+    settings: Settings, publish_catalogue: Callable[[Settings], object], directory: Path
+) -> Iterator[System]:
+    """Give a system that begins empty, with a catalogue; it is ended and removed afterwards.
 
     With KAFKA_HOME set the broker is that Apache Kafka, else Tansu. Logs stay in ``directory``.
 
     Args:
         settings: names and policies; the servers are the run's own.
-        items: the catalogue.
+        publish_catalogue: puts items and releases on its topics.
         directory: for logs.
 
     Raises:
@@ -82,8 +84,7 @@ def embedded_system(settings: Settings, items: Sequence[Item], directory: Path) 
             create_topics(admin, running)
         argv = [sys.executable, "-m", "services.cli.main"]
         children = [supervisor.launch(each, [*argv, each], _environment_of(running)) for each in _PROCESSES]
-        publish_items(running, items)
-        _release_vectors(running, items)
+        publish_catalogue(running)
         for child in children:
             child.wait_for_event(f"{child.name}.ready")
         note(f"{broker.name}, {store.name}, worker and scorer run; logs in {directory / LOGS}")
@@ -91,8 +92,9 @@ def embedded_system(settings: Settings, items: Sequence[Item], directory: Path) 
         yield System(running, pids, supervisor)
 
 
-def _release_vectors(settings: Settings, items: Sequence[Item]) -> None:
-    """Give the items vectors, where enough of them say what they are."""
+def publish_with_vectors(items: Sequence[Item], settings: Settings) -> None:
+    """Publish items, and vectors of theirs where enough of them say what they are."""
+    publish_items(settings, items)
     if sum(bool(item.genres or item.year is not None) for item in items) < MIN_ITEMS:
         note("the items have no genres and years, so they get no vectors")
         return

@@ -1,0 +1,183 @@
+"""A second play in a system whose every step is scripted: nothing is answered or applied before its time."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from schemas.codec import RatingDecoder, encode
+from services.loadtest import again
+from services.loadtest.again import STATISTICS_USED, play_script
+from services.loadtest.logical_order import make_script
+from tests.services.loadtest.recorded import answered, asked, rated, record_of
+
+LATE = 2
+
+
+class MemoryBus:
+    """Applies a rating ``LATE`` polls after it was sent, and answers a request as soon as its ``min_t`` allows.
+
+    A request is looked at in a poll only, when everything was sent that does not wait for its answer.
+    """
+
+    def __init__(self, policy="greedy_compat", answers_a_poll=99):
+        self.policy = policy
+        self.answers_a_poll = answers_a_poll
+        self.log = []
+        self.polls = 0
+        self.due = []
+        self.t = {}
+        self.applied = 0
+        self.open = []
+
+    def rate(self, rating):
+        self.log.append(json.loads(rating.value)["item_id"])
+        self.due.append((self.polls + LATE, rating))
+
+    def request(self, user_id, value):
+        fields = json.loads(value)
+        self.log.append(fields["request_id"])
+        self.open.append((user_id, fields))
+
+    def poll(self):
+        self.polls += 1
+        self._apply(self.polls)
+        waiting, self.open, given = self.open, [], 0
+        for user_id, fields in reversed(waiting):
+            t = self.t.get(user_id, 0)
+            if given == self.answers_a_poll or (fields["min_t"] is not None and t < fields["min_t"]):
+                self.open.append((user_id, fields))
+            else:
+                given += 1
+                yield answered(fields["request_id"], user_id, t, {0: self.applied}, policy=self.policy)
+
+    def wait_until_applied(self):
+        self._apply(self.polls + LATE)
+
+    def _apply(self, until):
+        while self.due and self.due[0][0] <= until:
+            _, rating = self.due.pop(0)
+            self.t[rating.key] = rating.t
+            self.applied += 1
+
+
+def make(policy="greedy_compat"):
+    """Two users in turn, three ratings each, one request after each rating, answered in the midst of everything."""
+    ratings, requests, answers = [], [], []
+    for n in range(6):
+        user = "uv"[n % 2]
+        ratings.append((rated(user, f"{user}{n // 2 + 1}"), 0, n))
+        requests.append(asked(f"{user}?{n // 2 + 1}", user, policy=policy))
+        answers.append(answered(f"{user}?{n // 2 + 1}", user, n // 2 + 1, {0: n + 1}, policy=policy))
+    return make_script(record_of(ratings, requests, answers), RatingDecoder(0.5, 5.0))
+
+
+def test_each_user_waits_for_its_own_answers_only():
+    script, bus = make(), MemoryBus()
+    comparison = play_script(script, bus, serial=False)
+    for user in "uv":
+        own = [f"{user}1", f"{user}?1", f"{user}2", f"{user}?2", f"{user}3", f"{user}?3"]
+        assert [sent for sent in bus.log if sent[0] == user] == own
+    assert bus.log[:4] == ["u1", "u?1", "v1", "v?1"], "v does not wait for u"
+    assert (comparison.compared, comparison.named) == (6, [])
+
+
+def test_in_one_order_everything_waits_for_everything():
+    script, bus = make("greedy"), MemoryBus("greedy")
+    told = []
+    comparison = play_script(script, bus, serial=True, on_progress=lambda *so_far: told.append(so_far))
+    assert bus.log == ["u1", "u?1", "v1", "v?1", "u2", "u?2", "v2", "v?2", "u3", "u?3", "v3", "v?3"]
+    assert (comparison.compared, comparison.named, comparison.is_same) == (6, [], True)
+    assert told == [(n, 6) for n in range(1, 7)]
+
+
+def test_next_rating_waits_for_all_answers_at_its_users_t():
+    ratings = [(rated("u", f"u{n + 1}"), 0, n) for n in range(2)]
+    requests, answers = zip(*((asked(f"?{n}", "u"), answered(f"?{n}", "u", 1)) for n in range(5)), strict=True)
+    script, bus = (
+        make_script(record_of(ratings, requests, answers), RatingDecoder(0.5, 5.0)),
+        MemoryBus(answers_a_poll=1),
+    )
+    comparison = play_script(script, bus, serial=False)
+    assert (comparison.compared, comparison.named, bus.log[-1]) == (5, [], "u2")
+
+
+def test_in_one_order_a_request_waits_for_the_ratings_of_others():
+    ratings = [(rated("u", f"u{n + 1}"), 0, n) for n in range(2)]
+    record = record_of(ratings, [asked("?", "w")], [answered("?", "w", 0, {0: 2}, policy="greedy")])
+    script = make_script(record, RatingDecoder(0.5, 5.0))
+    comparison = play_script(script, MemoryBus("greedy"), serial=True)
+    assert (comparison.compared, comparison.named) == (1, [])
+
+
+def test_no_more_requests_are_open_than_wait_well(monkeypatch):
+    monkeypatch.setattr(again, "OPEN_AT_ONCE", 1)
+    script, bus = make(), MemoryBus()
+    play_script(script, bus, serial=False)
+    assert bus.log == [f"{user}{sign}{n}" for user in "uv" for n in (1, 2, 3) for sign in ("", "?")]
+
+
+def test_answers_that_used_statistics_are_listed_where_users_play_side_by_side():
+    script = make("greedy")
+    comparison = play_script(script, MemoryBus("greedy"), serial=False)
+    assert {why: len(ids) for why, ids in comparison.not_compared.items()} == {STATISTICS_USED: 6}
+    assert (comparison.answers, comparison.compared, comparison.is_same) == (6, 0, False)
+
+
+def test_answer_of_a_policy_that_uses_statistics_now_is_listed_too():
+    script = make()
+    comparison = play_script(script, MemoryBus("greedy"), serial=False)
+    assert list(comparison.not_compared) == [STATISTICS_USED]
+
+
+def test_statistics_of_a_log_that_is_not_known_whole_are_not_compared():
+    script = make("greedy")
+    script.gap = "a hole"
+    comparison = play_script(script, MemoryBus("greedy"), serial=True)
+    assert list(comparison.not_compared) == ["it used item statistics, and a hole"]
+
+
+def test_statistics_of_several_shards_are_not_compared():
+    script = make("greedy")
+    other = script.requests[0].recorded
+    other.state.statistics_to = {"0": 0}
+    script.requests[0] = replace(script.requests[0], answer=encode(other))
+    comparison = play_script(script, MemoryBus("greedy"), serial=True)
+    ((why, ids),) = comparison.not_compared.items()
+    assert ("several shards" in why, ids, comparison.compared) == (True, ["u?1"], 5)
+
+
+def test_doubtful_users_are_named():
+    script = make()
+    script.doubtful["u"] = "who knows"
+    comparison = play_script(script, MemoryBus(), serial=False)
+    assert comparison.not_compared == {"who knows": ["u?1", "u?2", "u?3"]}
+    assert (comparison.compared, comparison.is_same) == (3, True)
+
+
+@pytest.mark.parametrize("serial", [False, True])
+def test_silence_ends_the_play_and_names_all_that_was_not_answered(monkeypatch, serial):
+    script, bus = make("greedy"), MemoryBus("greedy")
+    script.left_out["why not"] = ["v?3"]
+
+    def poll():
+        yield answered("u?1", "u", 1, {0: 1}, policy="greedy")
+        monkeypatch.setattr(again, "STALL_S", -1.0)
+
+    bus.poll = poll
+    comparison = play_script(script, bus, serial=serial)
+    assert comparison.unanswered == ["u?2", "u?3", "v?1", "v?2"]
+    assert not comparison.is_same
+
+
+def test_answers_to_others_and_repeats_are_passed_over():
+    script, bus = make(), MemoryBus()
+    original = bus.poll
+
+    def poll():
+        for answer in original():
+            yield from (answered("other", "u"), answer, answer)
+
+    bus.poll = poll
+    comparison = play_script(script, bus, serial=False)
+    assert (comparison.compared, comparison.named) == (6, [])
