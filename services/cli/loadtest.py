@@ -1,6 +1,6 @@
 """``streamrec loadtest``."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -80,12 +80,16 @@ def loadtest(
     from services.cli import loadtest_again as plays  # noqa: PLC0415 - an extra
     from services.cli import loadtest_run as runs  # noqa: PLC0415 - an extra
 
+    if assertion and (compare is not None or again is not None or find_knee):
+        raise ConfigurationError("--assert is about one run: leave out --compare, --again and --find-knee")
     if compare is not None:
         return runs.compare_reports(*compare, out)
     if again is not None:
         if replay is not None or record is not None or find_knee:
             raise ConfigurationError("--again plays a record: leave out --replay, --record and --find-knee")
-        return plays.play_record(again, settings, serial=serial, embedded=embedded, has_state=onto_state, out=out)
+        return _interruptible(
+            lambda: plays.play_record(again, settings, serial=serial, embedded=embedded, has_state=onto_state, out=out)
+        )
     if serial or onto_state:
         raise ConfigurationError("--serial and --onto-state say how to play --again")
     if record is not None and find_knee:
@@ -117,9 +121,13 @@ def loadtest(
             record=record,
             watch=runs.parse_watch(watch or []),
         )
+    return _interruptible(lambda: (runs.find_the_knee if find_knee else runs.measure)(asked, settings))
+
+
+def _interruptible(work: Callable[[], int]) -> int:
     try:
         with interrupt_on_sigterm():
-            return runs.find_the_knee(asked, settings) if find_knee else runs.measure(asked, settings)
+            return work()
     except KeyboardInterrupt:
         return INTERRUPTED_EXIT_CODE
 

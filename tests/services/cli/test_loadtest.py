@@ -120,6 +120,7 @@ def test_reports_are_compared_without_any_server(run, tmp_path):
         (("--replay", "synthetic:1,2,3", "--rate", "1", "--assert", "p99"), "an assertion is NAME"),
         (("--replay", "synthetic:1,2,3", "--rate", "1", "--watch", "worker"), "NAME=PID"),
         (("--replay", "synthetic:1,2,3", "--speed", "1", "--find-knee"), "chooses the rate itself"),
+        (("--replay", "synthetic:1,2,3", "--find-knee", "--assert", "errors==0"), "--assert is about one run"),
         (("--compare", "nowhere", "neither"), "is no report of a load test"),
     ],
 )
