@@ -16,8 +16,7 @@ h1 { font-size: 22px; margin: 0 0 4px; } h2 { font-size: 16px; margin: 28px 0 8p
 .verdicts { display: flex; flex-wrap: wrap; gap: 8px; margin: 12px 0; }
 .verdict { border-radius: 6px; padding: 6px 12px; background: #eef6ee; color: #1b5e20; }
 .verdict.bad { background: #fdecea; color: #b71c1c; } .verdict.unknown { background: #f3f3f3; color: #555; }
-.tables > div:first-child { flex-basis: 100%; }
-.tables { display: flex; flex-wrap: wrap; gap: 8px 40px; align-items: flex-start; }
+.tables { display: flex; flex-wrap: wrap; gap: 8px 40px; align-items: flex-start; margin-bottom: 24px; }
 table { border-collapse: collapse; } th, td { padding: 4px 12px 4px 0; text-align: right; }
 th { color: #666; font-weight: 600; border-bottom: 1px solid #ccc; } td { border-bottom: 1px solid #eee; }
 th:first-child, td:first-child { text-align: left; }
@@ -51,6 +50,7 @@ def write_page(
     verdicts: Mapping[str, bool | None],
     tables: Sequence[Table],
     panels: Sequence[Panel],
+    details: Sequence[Table] = (),
 ) -> None:
     """Write the page.
 
@@ -59,8 +59,9 @@ def write_page(
         title: of the page.
         about: a line under it.
         verdicts: sentences, and whether each is good; None for neither.
-        tables: figures.
+        tables: figures above the plots.
         panels: plots.
+        details: figures below the plots.
 
     Raises:
         ConfigurationError: plotly is not installed.
@@ -76,10 +77,13 @@ def write_page(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style><script>{get_plotlyjs()}</script></head><body><h1>{escape(title)}</h1>"
         f'<p class="about">{escape(about)}</p><div class="verdicts">{shown}</div>'
-        f'<div class="tables">{"".join(table.html() for table in tables)}</div>'
-        f'<h2>Over time</h2><div class="plots">{"".join(plots)}</div></body></html>\n',
+        f"{_beside(tables)}<div class='plots'>{''.join(plots)}</div>{_beside(details)}</body></html>\n",
         encoding="utf-8",
     )
+
+
+def _beside(tables: Sequence[Table]) -> str:
+    return f'<div class="tables">{"".join(table.html() for table in tables)}</div>'
 
 
 def _grade(is_good: bool | None) -> str:

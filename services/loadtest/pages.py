@@ -31,11 +31,11 @@ def draw_run(report: Report, directory: Path) -> None:
         ConfigurationError: plotly or matplotlib is not installed.
     """
     title = f"Load test: {report['load']}, {report['terms']['pace']}"
-    tables = [_latency_table(report), _count_table(report), _process_table(report)]
+    details = [_count_table(report), _process_table(report)]
     if report["unanswered"]:
-        tables.append(_unanswered_table(report))
-    panels = panels_of(report)
-    write_page(directory / "report.html", title, _about(report), verdicts_of(report), tables, panels)
+        details.append(_unanswered_table(report))
+    panels, tables = panels_of(report), [_latency_table(report)]
+    write_page(directory / "report.html", title, _about(report), verdicts_of(report), tables, panels, details)
     draw_png(panels, title, directory / "report.png")
 
 
@@ -53,8 +53,11 @@ def draw_comparison(names: tuple[str, str], reports: tuple[Report, Report], dire
         for says, good in verdicts_of(report).items()
     }
     about = " | ".join(f"{name}: {_about(report)}" for name, report in zip(names, reports, strict=True))
-    table = Table("Figures", ("", *names, "ratio"), comparison_rows(*reports))
-    write_page(directory / "compare.html", title, about, verdicts, [table], panels)
+    header, rows = ("", *names, "ratio"), comparison_rows(*reports)
+    main = [row for row in rows if row[0] in _COMPARED or row[0].endswith("_ms")]
+    tables = [Table("Rates and latencies", header, main)]
+    details = [Table("All else", header, [row for row in rows if row not in main])]
+    write_page(directory / "compare.html", title, about, verdicts, tables, panels, details)
     draw_png(panels, title, directory / "compare.png")
 
 
