@@ -1,5 +1,6 @@
 """``streamrec loadtest``: everything embedded, generated load, and what is said when something came out wrong."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -12,8 +13,9 @@ from services.cli.loadtest_run import make_terms, parse_watch
 from services.cli.loadtest_show import verdict
 from services.cli.loadtest_stage import Asked, prepared
 from services.loadtest.assertions import Claim, parse_claim
+from services.loadtest.knee import Knee
 from services.loadtest.plan import Terms
-from services.loadtest.report import Correctness, make_report, write_report
+from services.loadtest.report import Correctness, make_report, read_report, write_report
 from services.loadtest.schedule import Pace
 from streams.settings import Settings
 from tests.services.loadtest.outcomes import ABOUT, outcome_of, plan_of
@@ -81,6 +83,41 @@ def test_dead_letters_are_compared_place_by_place_and_reason_by_reason(embedded,
     assert found.unexpected_letters == [f"{place} {reason}"]
     assert verdict(make_report(outcome, found, ABOUT), []) == 1
     assert f"1 unexpected dead letters, the first: {place} {reason}" in capsys.readouterr().err
+
+
+@pytest.mark.integration
+def test_the_servers_of_the_settings_are_put_under_load_and_their_processes_watched(embedded, run, tmp_path):
+    stage, _, _ = embedded
+    flags = ("--replay", "synthetic:9,20,60", "--rate", "60", "--requests-per-rating", "0.5", "--warm-up", "0")
+    watched = ("--watch", f"their-worker={stage.system.pids['worker']}", "--assert", "cores_mean.their-worker>=0")
+    done = run("loadtest", *flags, *watched, "--out", "there", settings=stage.system.settings)
+    assert done.code == 0, done.err
+    assert "not compared: the log had records before the run" in done.out
+    report = read_report(tmp_path / "there")
+    assert (report["counts"]["ratings_applied"], report["counts"]["requests_answered"]) == (60, 30)
+    assert report["figures"]["rss_mb_max.their-worker"] > 50
+    assert {path.name for path in (tmp_path / "there").iterdir()} == {"report.json", "report.html", "report.png"}
+
+
+@pytest.mark.integration
+def test_a_search_plays_each_part_of_a_load_after_the_one_before(embedded, run, tmp_path, monkeypatch):
+    stage, _, _ = embedded
+    rates = []
+
+    def two_points(is_saturated, start):
+        rates.extend([start, 2 * start])
+        for rate in rates:
+            is_saturated(rate)
+        return Knee(rates[0], None)
+
+    monkeypatch.setattr("services.cli.loadtest_run.find_knee", two_points)
+    monkeypatch.setattr("services.loadtest.throughput.LEAST_SHARE", 0.5)  # so short a point knows no better
+    flags = ("--replay", "synthetic:9,20,60", "--find-knee", "--rate", "40", "--duration", "1", "--warm-up", "0")
+    done = run("loadtest", *flags, "--out", "knee", settings=stage.system.settings)
+    assert "keeps up with 40 ratings a second" in done.out, done.err
+    points = json.loads((tmp_path / "knee" / "knee.json").read_text())["points"]
+    assert [point["counts"]["ratings"] for point in points] == [40, 80]  # more than the load has: it begins anew
+    assert all(point["counts"]["ratings_applied"] == point["counts"]["ratings"] for point in points)
 
 
 @pytest.mark.integration
