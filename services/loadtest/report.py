@@ -68,7 +68,7 @@ def make_report(outcome: Outcome, correctness: Correctness, about: Mapping[str, 
     answered = _without_errors(outcome.answered_s, outcome.answer_codes)
     answer_latency = _counted(answered - plan.request_due, plan.request_due, begin_s)
     done = done_times(outcome.looks_s, outcome.applied, len(plan.due))
-    ratings = throughput(plan.due, done, begin_s, end_s, _median(visible_latency))
+    ratings = throughput(plan.due, done, begin_s, end_s, _median(_counted(done - plan.due, plan.due, begin_s)))
     requests = throughput(plan.request_due, answered, begin_s, end_s, _median(answer_latency))
     saturated = [name for name, each in (("ratings", ratings), ("requests", requests)) if each.is_saturated]
     report: Report = {

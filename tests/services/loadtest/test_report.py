@@ -68,6 +68,14 @@ def test_a_run_that_falls_behind_is_saturated_and_has_no_latency(plan):
     assert report["figures"]["saturated"] == 1
 
 
+def test_answers_that_are_slow_to_show_ratings_do_not_make_their_application_slow(plan):
+    outcome = outcome_of(plan)
+    outcome.visible_s += 5.0
+    report = report_of(outcome)
+    assert report["throughput"]["ratings"]["achieved"] == pytest.approx(100.0, abs=0.5)
+    assert report["saturated"] == []
+
+
 def test_an_answer_that_is_an_error_is_counted_by_its_code_and_achieves_nothing(plan):
     outcome = outcome_of(plan)
     outcome.answer_codes = ["overloaded" if number % 20 == 0 else "" for number in range(400)]
