@@ -87,9 +87,9 @@ def measure(asked: Asked, settings: Settings) -> int:
             refuse_begun(stage.system.settings)
         outcome = stage.run(stage.load, asked.terms, keeps_answers=asked.record is not None)
         report = stage.report(outcome)
+        write_report(report, asked.out)
         if asked.record is not None:
             keep_record(asked.record, outcome, stage)
-    write_report(report, asked.out)
     draw_run(report, asked.out)
     show_report(report)
     say(f"report.json, report.html and report.png in {asked.out}")

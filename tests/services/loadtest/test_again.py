@@ -110,6 +110,17 @@ def test_in_one_order_a_request_waits_for_the_ratings_of_others():
     assert (comparison.compared, comparison.named) == (1, [])
 
 
+def test_in_one_order_nothing_goes_on_before_every_request_of_a_moment_is_answered():
+    ratings = [(rated("u", f"u{n + 1}"), 0, n) for n in range(2)]
+    names = ["?0", "?1", "?2", "?3"]
+    answers = [answered(name, "w", 0, {0: 2 if name == "?3" else 1}, policy="greedy") for name in names]
+    record = record_of(ratings, [asked(name, "w") for name in names], answers)
+    script, bus = make_script(record, RatingDecoder(0.5, 5.0)), MemoryBus("greedy", answers_a_poll=1)
+    comparison = play_script(script, bus, serial=True)
+    assert (comparison.compared, comparison.named) == (4, [])
+    assert bus.log == ["u1", "?0", "?1", "?2", "u2", "?3"]
+
+
 def test_no_more_requests_are_open_than_wait_well(monkeypatch):
     monkeypatch.setattr(again, "OPEN_AT_ONCE", 1)
     script, bus = make(), MemoryBus()
