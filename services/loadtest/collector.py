@@ -37,6 +37,7 @@ class CollectTask:
         ratings: the spool of ratings, whose probes are waited for.
         requests: the spool of requests.
         starts: where to begin in each partition of the answers.
+        partitions: how many ``ratings`` has.
         kept: file to write, with what became of each request.
         answers: file for the answers themselves; None where nobody keeps them.
     """
@@ -46,6 +47,7 @@ class CollectTask:
     ratings: Path
     requests: Path
     starts: dict[int, int]
+    partitions: int
     kept: Path
     answers: Path | None = None
 
@@ -115,7 +117,7 @@ class _Collector:
         due = np.full(int(ratings.numbers.max(initial=-1)) + 1, np.nan)
         due[ratings.numbers[ratings.kinds == 0]] = ratings.due[ratings.kinds == 0]
         self.kinds = {"p": Came.none_of(due), "r": Came.none_of(requests.due)}
-        self._applied_to = np.zeros((len(due), len(task.starts)), np.int64)
+        self._applied_to = np.zeros((len(due), task.partitions), np.int64)
         self._decode = msgspec.json.Decoder(_Answer).decode
         self._recent: dict[str, list[float]] = {"p": [], "r": []}
         self._answered: Counter[str] = Counter()
@@ -175,10 +177,13 @@ class _Collector:
             answer = self._decode(value or b"")
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return False
-        run, dash, own = answer.request_id.rpartition("-")
-        if not dash or run != self._task.run or own[:1] not in self.kinds:
+        run, _, own = answer.request_id.rpartition("-")
+        kind, digits = own[:1], own[1:]
+        if run != self._task.run or kind not in self.kinds or not digits.isdecimal():
             return False
-        kind, number = own[0], int(own[1:])
+        number = int(digits)
+        if number >= len(self.kinds[kind].due):
+            return False
         code = "" if answer.error is None else answer.error.code
         latency_s = self.kinds[kind].take(number, at_s, code)
         if not math.isnan(latency_s):

@@ -27,6 +27,8 @@ _COUNTS = (
     *("probes_answered", "unproven", "repeated_answers", "bad_events", "sent_late_ms_max"),
 )
 VERSION = 1
+MOST_POINTS = 1000
+"""About so many looks of a long run are kept to be drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def make_report(outcome: Outcome, correctness: Correctness, about: Mapping[str, 
         },
         "unanswered": outcome.unanswered,
         "correctness": asdict(correctness),
-        "series": _series(outcome, done, visible - plan.due, answered - plan.request_due),
+        "series": _series(outcome, done, answered, visible - plan.due),
     }
     report["figures"] = _figures(report, ratings, requests)
     plain: Report = _plain(report)
@@ -155,7 +157,7 @@ def _figures(report: Report, ratings: Throughput, requests: Throughput) -> dict[
         "dead_letters": sum(right["letters"].values()),
         "missing_letters": len(right["missing_letters"]),
         "unexpected_letters": len(right["unexpected_letters"]),
-        "lag_max": max(report["series"]["lag"], default=0),
+        "lag_max": report["series"]["lag_max"],
         **counts,
     }
     for name, series in report["series"]["processes"].items():
@@ -188,23 +190,25 @@ def _counts(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _series(outcome: Outcome, done: Floats, visible: Floats, answer: Floats) -> dict[str, Any]:
+def _series(outcome: Outcome, applied_s: Floats, answered_s: Floats, visible: Floats) -> dict[str, Any]:
     """Return what is drawn over time; ``by_second`` counts what was due, and done, in each whole second."""
     plan = outcome.plan
-    every = max(1, len(outcome.looks_s) // 1000)
+    every = max(1, len(outcome.looks_s) // MOST_POINTS)
+    lag = np.maximum(outcome.acknowledged - outcome.applied, 0)
     offered_s, looked_s = int(plan.seconds), int(outcome.looks_s.max(initial=0.0))
 
     resources = outcome.resources
     return {
         "at_s": outcome.looks_s[::every].tolist(),
-        "lag": np.maximum(outcome.acknowledged - outcome.applied, 0)[::every].tolist(),
+        "lag": lag[::every].tolist(),
+        "lag_max": int(lag.max(initial=0)),
         "by_second": {
             "ratings_offered": _counts_by_second(plan.due, offered_s),
-            "ratings_achieved": _counts_by_second(done, looked_s),
+            "ratings_achieved": _counts_by_second(applied_s, looked_s),
             "requests_offered": _counts_by_second(plan.request_due, offered_s),
-            "requests_achieved": _counts_by_second(outcome.answered_s, looked_s),
+            "requests_achieved": _counts_by_second(answered_s, looked_s),
             "visible_ms": by_second(plan.due, visible),
-            "answer_ms": by_second(plan.request_due, answer),
+            "answer_ms": by_second(plan.request_due, answered_s - plan.request_due),
         },
         "resources_at_s": list(resources.at_s),
         "processes": {

@@ -95,14 +95,16 @@ class _Run:
         with ExitStack() as stack:
             applied = stack.enter_context(AppliedCount(self._settings, ratings, begin))
             crew = stack.enter_context(Crew())
-            self._senders, self._asker, self._listener = self._hire(crew, _ends(self._settings, answers))
+            self._senders, self._asker, self._listener = self._hire(
+                crew, _ends(self._settings, answers), ratings.partitions
+            )
             started, self._start = time.time(), crew.go()
             own = {member.name: member.pid for member in crew.members}
             self._resources = Resources({**pids, **own}, lambda: time.monotonic() - self._start)
             self._lead(crew, applied)
         return self._outcome(started, begin)
 
-    def _hire(self, crew: Crew, starts: dict[int, int]) -> tuple[list[Member], Member, Member]:
+    def _hire(self, crew: Crew, starts: dict[int, int], partitions: int) -> tuple[list[Member], Member, Member]:
         settings, plan = self._settings, self._plan
         topics = tuple(settings.topic(role) for role in ("ratings", "requests", "items"))
 
@@ -120,7 +122,7 @@ class _Run:
         asker = crew.add(asker_name, send, task(plan.requests_spool, "requests-sent", (0, 1)))
         kept = self._directory / f"{plan.run}.came.npz"
         listening = CollectTask(
-            settings, plan.run, plan.ratings_spool, plan.requests_spool, starts, kept, self._answers
+            settings, plan.run, plan.ratings_spool, plan.requests_spool, starts, partitions, kept, self._answers
         )
         return senders, asker, crew.add(listener_name, collect, listening)
 

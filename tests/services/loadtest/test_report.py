@@ -83,6 +83,17 @@ def test_an_answer_that_is_an_error_is_counted_by_its_code_and_achieves_nothing(
     assert report["errors"]["answers"] == {"overloaded": 20}
     assert report["saturated"] == ["requests"]
     assert report["unanswered"] == []
+    # Of the hundred due in each second five are errors; what is due in the last 50 ms comes in the next second.
+    assert report["series"]["by_second"]["requests_achieved"] == [90, 95, 95, 95]
+
+
+def test_the_longest_lag_is_found_however_few_looks_are_drawn(plan, monkeypatch):
+    monkeypatch.setattr("services.loadtest.report.MOST_POINTS", 10)
+    outcome = outcome_of(plan)
+    outcome.acknowledged[[101, 203, 307]] += 500
+    report = report_of(outcome)
+    assert len(report["series"]["lag"]) <= 11
+    assert report["figures"]["lag_max"] >= 500
 
 
 def test_an_answer_that_had_not_seen_the_rating_it_waited_for_is_counted():
