@@ -22,7 +22,7 @@ from tests.services.loadtest.outcomes import ABOUT, events
 pytestmark = pytest.mark.integration
 
 DROPPED, REFUSED, TWICE = "run-r5", "run-r6", "run-r7"
-TERMS = Terms(Pace(rate=100.0), probe_share=0.3, warm_up_s=0.0, drain_s=0.5, generators=2)
+TERMS = Terms(Pace(rate=100.0), probe_share=0.3, warm_up_s=0.0, drain_s=2.0, generators=2)
 
 
 class Answerer:
