@@ -108,7 +108,7 @@ def _why_not(script: Script, recorded: Recommendation, again: Recommendation, *,
     if script.gap:
         return f"it used item statistics, and {script.gap}"
     if recorded.state.statistics_to != recorded.state.applied_to:
-        return "it used item statistics of another moment than the user's state, as of a state of several shards"
+        return "it used item statistics of another moment than the user's state"
     return ""
 
 
