@@ -101,7 +101,8 @@ def _why_not(script: Script, recorded: Recommendation, again: Recommendation, *,
     """Return why two answers cannot be compared; empty when they can."""
     if recorded.user_id in script.doubtful:
         return script.doubtful[recorded.user_id]
-    if not (used_statistics(recorded) or used_statistics(again)):
+    is_error = recorded.error is not None or again.error is not None
+    if is_error or not (used_statistics(recorded) or used_statistics(again)):
         return ""
     if not serial:
         return STATISTICS_USED

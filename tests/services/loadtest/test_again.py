@@ -179,6 +179,19 @@ def test_answer_of_a_policy_that_uses_statistics_now_is_listed_too():
     assert list(comparison.not_compared) == [STATISTICS_USED]
 
 
+def test_error_in_place_of_an_answer_is_named_whatever_the_answer_used():
+    script, bus = make("greedy"), MemoryBus("greedy")
+    original = bus.poll
+
+    def poll():
+        for answer in original():
+            yield answered("u?2", "u", code="internal") if answer.request_id == "u?2" else answer
+
+    bus.poll = poll
+    comparison = play_script(script, bus, serial=False)
+    assert [(each.request_id, each.what, each.again) for each in comparison.named] == [("u?2", "error", "internal")]
+
+
 def test_statistics_of_a_log_that_is_not_known_whole_are_not_compared():
     script = make("greedy")
     script.gap = "a hole"
