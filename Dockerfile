@@ -1,4 +1,4 @@
-# A target an image: tools, worker, scorer, scorer-gpu, trainer. See docs/deployment.md.
+# A target an image: tools, worker, scorer, scorer-gpu, trainer, loadtest. See docs/deployment.md.
 #
 #   docker build --target worker --tag streamrec-worker .
 #
@@ -112,3 +112,15 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && python -c "import services.trainer.embeddings, torch, matplotlib"
 USER 10001:10001
 CMD ["train", "autoencoder"]
+
+
+FROM base AS loadtest
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=bind,source=constraints.txt,target=/constraints.txt \
+    --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
+    set -- /wheels/*.whl \
+    && pip install --constraint /constraints.txt "$1[loadtest]" \
+    && python -c "import services.cli.loadtest_run, matplotlib, plotly" \
+    && install --directory --owner=streamrec /var/lib/streamrec/reports
+USER 10001:10001
+CMD ["loadtest", "--help"]

@@ -41,3 +41,20 @@ def stop_on_signals() -> Iterator[threading.Event]:
         writer.close()
         thread.join()
         reader.close()
+
+
+@contextlib.contextmanager
+def interrupt_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, all its children with it."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = None
+    with contextlib.suppress(ValueError):  # not the main thread: a test's affair
+        before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)

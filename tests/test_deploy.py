@@ -92,7 +92,12 @@ def test_without_a_profile_there_are_kafka_redis_topics_worker_and_scorer():
 
 def test_each_profile_adds_one_service():
     profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
-    assert profiles == {"scorer-gpu": ["gpu"], "trainer": ["trainer"], "seed": ["seed"]}
+    assert profiles == {
+        "scorer-gpu": ["gpu"],
+        "trainer": ["trainer"],
+        "seed": ["seed"],
+        "loadtest": ["loadtest"],
+    }
 
 
 def test_only_the_gpu_scorer_reserves_a_gpu():
@@ -250,7 +255,7 @@ def test_a_long_running_image_runs_its_role_and_checks_its_health(target, role):
 
 
 def test_only_the_tools_for_one_command_have_no_health_check():
-    assert {name for name in TARGETS if not STAGES[name].arguments("HEALTHCHECK")} == {"tools", "trainer"}
+    assert {name for name in TARGETS if not STAGES[name].arguments("HEALTHCHECK")} == {"tools", "trainer", "loadtest"}
 
 
 def test_every_installation_takes_the_versions_of_the_constraints():
@@ -269,7 +274,7 @@ def test_no_image_asks_another_index_than_the_default_one_unless_told_to():
     }
 
 
-@pytest.mark.parametrize("target", ["worker", "scorer", "trainer"])
+@pytest.mark.parametrize("target", ["worker", "scorer", "trainer", "loadtest"])
 def test_an_image_installs_the_extra_of_its_name(target):
     assert f'"$1[{target}]"' in " ".join(STAGES[target].arguments("RUN"))
     assert target in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

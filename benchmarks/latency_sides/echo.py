@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, Message
 from benchmarks.ingest_sides.progress import say
 from schemas.codec import decode_request, encode
 from schemas.events import Recommendation, RecommendedItem
-from services.scorer.librdkafka import common_arguments, make_librdkafka_producer
+from streams.bus.librdkafka import common_arguments, make_librdkafka_producer
 from streams.settings import load_settings
 
 AT_ONCE = 256

@@ -134,6 +134,9 @@ POLICIES: dict[str, Callable[[PolicySettings], Policy]] = {
 }
 """Name to factory."""
 
+WITHOUT_STATISTICS = frozenset((*(name for name in POLICIES if name.endswith("_compat")), *ACTORS))
+"""Policies whose slates are the same whatever the item statistics; an actor's where no other policy answers for it."""
+
 
 def make_policy(name: str, settings: PolicySettings | None = None) -> Policy:
     """Return the policy of a name.

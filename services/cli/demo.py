@@ -2,12 +2,10 @@
 
 import json
 import random
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,6 +28,7 @@ from services.runtime.supervise import Child, Supervisor
 from services.trainer.embeddings import train_embeddings
 from streams.bus.topics import create_topics, require_topic
 from streams.settings import UP_FILE, Settings
+from streams.signals import interrupt_on_sigterm
 from streams.store.clients import make_client, without_password
 from streams.store.reader import StateReader, merge_watermarks
 
@@ -56,7 +55,7 @@ def run_demo(settings: Settings, once: bool, summary: Path | None, data: str) ->
     """
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     try:
-        with _ends_on_sigterm(), Supervisor(UP_FILE.parent / "demo") as supervisor:
+        with interrupt_on_sigterm(), Supervisor(UP_FILE.parent / "demo") as supervisor:
             demo = _Demo(settings, data, supervisor, console)
             figures = demo.run()
             if summary is not None:
@@ -300,20 +299,3 @@ def _report(console: Console, figures: dict[str, Any], is_right: bool) -> None:
     say("try next, from this directory while a demo or `streamrec up` runs:")
     for command in ("recommend 196 --k 10", "rate 196 242 5", "doctor"):
         say(f"  {Path(sys.argv[0]).parent / 'streamrec'} {command}")
-
-
-@contextmanager
-def _ends_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the demo as Ctrl-C does, all children with it."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = None
-    with suppress(ValueError):  # not the main thread: a test's affair
-        before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)

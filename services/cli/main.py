@@ -63,6 +63,7 @@ _COMMANDS = (
     (_train, "factors", "services.cli.train_factors:factors", "Train the model of linear on ratings; needs no torch."),
     (app, "simulate", "services.cli.simulate:simulate", "Run the bandit off line on a log of ratings."),
     (app, "evaluate", "services.cli.evaluate:evaluate", "Measure policies off line, by the code that serves."),
+    (app, "loadtest", "services.cli.loadtest:loadtest", "Put a system under load on a schedule, and measure it."),
     (app, "recommend", "services.cli.recommend:recommend", "Ask for recommendations for a user."),
     (app, "explain", "services.cli.recommend:explain", "Show the arithmetic of an item's score for a user."),
     (app, "rank", "services.cli.rank:rank", "Rank items by distance from what a trained actor says; needs no bus."),

@@ -14,6 +14,9 @@ from streams.store.statistics import StatisticsFollower
 
 log = structlog.get_logger(__name__)
 
+MOST_LOOKS = 3
+"""After a load the statistics may be ahead of the state, which is then looked at again; a second time is chance."""
+
 
 class StateSource:
     """Looks at the state.
@@ -52,19 +55,23 @@ class StateSource:
     def look(self, user_ids: Sequence[str], catalogue: Catalogue) -> Sight:
         """Return what a batch of these users is answered from.
 
-        The statistics are followed after the state was read, so they include every event below the watermarks read.
+        The statistics are followed after the state was read, up to where it was: of each shard they hold the events
+        below the watermarks read and no others, so that a play of the log can come upon the same ones.
 
         Raises:
             StoreUnavailable: no answer; looking again is safe.
         """
+        looks = 0
         while True:
             state, unreadable = self._read(user_ids)
             self._notice_emptied_store(state.shards)
             try:
-                self._follower.follow()
+                self._follower.follow({shard: view.sequence for shard, view in state.shards.items()})
             except GenerationChanged:
                 continue
-            break
+            looks += 1
+            if looks == MOST_LOOKS or all(self._follower.reach(n) <= view.sequence for n, view in state.shards.items()):
+                break
         if all(self._follower.sequence(shard) >= view.sequence for shard, view in state.shards.items()):
             self._statistics_to = merge_watermarks(state.shards)
         return Sight(state, self._topic, catalogue, self._aligned.view(catalogue), self._statistics_to, unreadable)
@@ -92,6 +99,6 @@ class StateSource:
             return self._reader.read(rest, all_shards=True), unreadable
 
     def _notice_emptied_store(self, views: dict[int, ShardView]) -> None:
-        if any(view.sequence < self._follower.sequence(shard) for shard, view in views.items()):
+        if any(view.sequence < self._follower.reach(shard) for shard, view in views.items()):
             log.warning("statistics.reloaded", why="the store's newest delta is older than one taken in before")
             self._follower.forget()

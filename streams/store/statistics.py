@@ -6,6 +6,7 @@ stream was cut before it was read; a newest entry that is gone or differs means 
 newest writes, or emptied. Either way the statistics are loaded anew.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ class _ShardStatistics:
     def __init__(self, keys: ShardKeys) -> None:
         self.keys = keys
         self.sequence = 0
+        self.loaded_to = 0
         self.newest: bytes | None = None
         self.bucket_sequence: list[int] = []
 
@@ -52,8 +54,12 @@ class StatisticsFollower:
         self.sums: dict[int, int] = {}
         self.version = 0
 
-    def follow(self) -> bool:
+    def follow(self, up_to: Mapping[int, int] | None = None) -> bool:
         """Take in what changed; return whether anything did.
+
+        Args:
+            up_to: number of the newest delta to take in of each shard; None for all. What had to be loaded may reach
+                further, see :meth:`reach`.
 
         Raises:
             StoreUnavailable: no answer; following again is safe.
@@ -63,7 +69,7 @@ class StatisticsFollower:
         if any(self._is_stale(shard) for shard in range(self._reader.shards)):
             self._load()
         for shard in range(self._reader.shards):
-            if not self._tail(self._shards[shard]):
+            if not self._tail(self._shards[shard], None if up_to is None else up_to.get(shard, 0)):
                 self._load()
                 break
         return self.version != before
@@ -78,6 +84,10 @@ class StatisticsFollower:
     def sequence(self, shard: int) -> int:
         """Return the number of the newest delta taken in of a shard, -1 where its live generation was not looked at."""
         return -1 if self._is_stale(shard) else self._shards[shard].sequence
+
+    def reach(self, shard: int) -> int:
+        """Return the number of the newest delta that any item's counts hold: above :meth:`sequence` after a load."""
+        return -1 if self._is_stale(shard) else max(self._shards[shard].sequence, self._shards[shard].loaded_to)
 
     def take_changed(self) -> set[int]:
         """Return the item hashes that changed since the last call."""
@@ -103,7 +113,7 @@ class StatisticsFollower:
             state.bucket_sequence += [int(sequence)] * BUCKETS_A_CALL
             for content in contents:
                 self._take_bucket(content)
-        state.sequence = min(state.bucket_sequence)
+        state.sequence, state.loaded_to = min(state.bucket_sequence), max(state.bucket_sequence)
         return state
 
     def _take_bucket(self, content: list[bytes]) -> None:
@@ -113,11 +123,12 @@ class StatisticsFollower:
             target[item] = target.get(item, 0) + int(value)
             self._changed.add(item)
 
-    def _tail(self, state: _ShardStatistics) -> bool:
+    def _tail(self, state: _ShardStatistics, last: int | None) -> bool:
         """Take in what came after the newest entry known; return False when that entry or a following one is gone."""
         while True:
+            end = "+" if last is None else f"{max(last, state.sequence)}-0"
             with as_unavailable():
-                found = self._client.xrange(state.keys.deltas, min=f"{state.sequence}-0", count=DELTAS_A_CALL)
+                found = self._client.xrange(state.keys.deltas, f"{state.sequence}-0", end, DELTAS_A_CALL)
             if state.sequence > 0:
                 newest = found.pop(0) if found else (b"", {})
                 if newest[0] != b"%d-0" % state.sequence or newest[1][b"d"] != (state.newest or newest[1][b"d"]):

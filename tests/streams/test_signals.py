@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from streams.signals import stop_on_signals
+from streams.signals import interrupt_on_sigterm, stop_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -35,3 +35,10 @@ def test_other_signals_are_left_alone():
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert seen == [1]
+
+
+def test_sigterm_interrupts_and_the_old_handler_comes_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), interrupt_on_sigterm():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before

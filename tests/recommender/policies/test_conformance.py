@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from recommender.catalogue import CatalogueEntry, build_catalogue
 from recommender.draws import Draws
 from recommender.policies import POLICIES, PolicySettings, SlateRequest, make_policy
+from recommender.policies.registry import WITHOUT_STATISTICS
 from recommender.statistics import StatisticsView
 from schemas.errors import ModelUnavailable
 from schemas.events import Item
@@ -148,6 +149,33 @@ def test_catalogue_without_embeddings_is_served(name, catalogue_of, profile_of, 
     slate = make_policy(name).slate(SlateRequest(3, np.arange(3)), *state, Draws(7, "u", "r"))
     assert sorted(slate.rows.tolist()) == [0, 1, 2]
     assert np.isfinite(slate.scores).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(world=worlds(), others=st.lists(st.integers(0, 9), min_size=12, max_size=12))
+def test_item_statistics_change_no_slate_of_a_policy_that_is_said_to_use_none(
+    name, arrange, world, others, statistics_of
+):
+    request, profile, catalogue, statistics = arrange(world)
+    counts = others[: catalogue.size]
+    more = statistics_of(counts, [0.5 * count for count in counts])
+    first, second = (
+        make_policy(name).slate(request, profile, catalogue, each, Draws(7, "u", "r")) for each in (statistics, more)
+    )
+    if (first.fallback or name) in WITHOUT_STATISTICS:
+        assert contents(first) == contents(second)
+
+
+def test_item_statistics_change_scores_of_the_policies_that_use_them(name, catalogue_of, profile_of, statistics_of):
+    catalogue = catalogue_of([[1.0], [0.5], [1.0]])
+    profile = profile_of(catalogue, [(0, 5.0), (1, 2.0)])
+    seen = [statistics_of([1, 2, count], [5.0, 3.0, 2.0 * count]) for count in (1, 9)]
+    policy = make_policy(name)
+    first, second = (
+        policy.slate(SlateRequest(2, np.arange(3)), profile, catalogue, each, Draws(7, "u", "r")) for each in seen
+    )
+    assert first.fallback is None
+    assert (contents(first) == contents(second)) == (name in WITHOUT_STATISTICS)
 
 
 def test_statistics_of_another_catalogue_are_refused(name, catalogue_of, profile_of):

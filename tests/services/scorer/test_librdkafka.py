@@ -13,9 +13,10 @@ from schemas.errors import ConfigurationError, StreamrecError
 from schemas.events import Recommendation
 from services.runtime.engines import start_broker
 from services.scorer.intake import Place
-from services.scorer.librdkafka import LibrdkafkaInbox, LibrdkafkaOutbox, common_arguments, make_librdkafka_producer
+from services.scorer.librdkafka import LibrdkafkaInbox, LibrdkafkaOutbox
 from streams.bus.clients import make_admin, make_producer
 from streams.bus.dead_letters import DeadLetter
+from streams.bus.librdkafka import common_arguments, make_librdkafka_producer
 from streams.bus.topics import create_topics
 from streams.settings import Settings
 from tests.waiting import wait_until

@@ -3,7 +3,7 @@ import pytest
 
 from recommender.hashing import hash_id
 from schemas.errors import GenerationChanged, LedgerError
-from services.scorer.state import StateSource
+from services.scorer.state import MOST_LOOKS, StateSource
 from streams.store.reader import ShardView, StateSnapshot
 from tests.services.scorer.sights import make_catalogue, make_ledger
 
@@ -32,14 +32,18 @@ class FakeFollower:
         self.refusals = 0
         self.forgotten = 0
 
-    def follow(self):
+    def follow(self, up_to):
         if self.refusals:
             self.refusals -= 1
             raise GenerationChanged("flipped")
+        self.followed_to = up_to
         self.sequences = dict(self.next_sequences)
         return True
 
     def sequence(self, shard):
+        return self.sequences[shard]
+
+    def reach(self, shard):
         return self.sequences[shard]
 
     def take_changed(self):
@@ -76,6 +80,32 @@ def test_statistics_that_lag_keep_the_watermarks_known_last(source, reader, foll
     assert source.look(["u"], make_catalogue()).statistics_to == {0: 12, 1: 3}
 
 
+def test_the_statistics_are_followed_to_where_the_state_was_and_no_further(source, follower):
+    source.look(["u"], make_catalogue())
+    assert follower.followed_to == {0: 7, 1: 2}
+
+
+def test_a_state_older_than_what_was_loaded_of_the_statistics_is_looked_at_again(source, reader, follower, monkeypatch):
+    views = [dict(reader.views), {**reader.views, 0: ShardView({0: 15, 1: 5}, 1.0, 9)}]
+    monkeypatch.setattr(reader, "views", None)
+    original = reader.read
+
+    def read(user_ids, **how):
+        reader.views = views.pop(0)
+        return original(user_ids, **how)
+
+    monkeypatch.setattr(reader, "read", read)
+    follower.next_sequences = {0: 9, 1: 2}
+    sight = source.look(["u"], make_catalogue())
+    assert (sight.state.shards[0].watermarks, sight.statistics_to) == ({0: 15, 1: 5}, {0: 12, 1: 3})
+
+
+def test_a_state_that_stays_behind_the_statistics_is_not_looked_at_for_ever(source, reader, follower):
+    follower.next_sequences = {0: 99, 1: 2}
+    source.look(["u"], make_catalogue())
+    assert reader.reads == MOST_LOOKS
+
+
 def test_the_statistics_lie_on_the_rows_of_the_catalogue(source, follower):
     follower.counts, follower.sums = {hash_id("b"): 2}, {hash_id("b"): 70000}
     view = source.look(["u"], make_catalogue()).statistics
@@ -99,6 +129,7 @@ def test_statistics_are_loaded_anew_when_the_store_was_emptied(source, reader, f
     source.look(["u"], make_catalogue())
     assert follower.forgotten == 0
     reader.views[0] = ShardView({}, None, 1)
+    follower.next_sequences[0] = 1
     source.look(["u"], make_catalogue())
     assert follower.forgotten == 1
 

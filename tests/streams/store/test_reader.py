@@ -255,6 +255,43 @@ def test_delta_that_came_while_loading_is_counted_once(make_state, monkeypatch):
     assert (follower.counts, follower.sums) == ({5: 2, 1000: 1}, {5: 40000, 1000: 20000})
 
 
+def test_statistics_are_followed_no_further_than_asked(make_state):
+    state = make_state()
+    state.rate("u", 5, 30000)
+    follower = StatisticsFollower(state.client, state.reader())
+    follower.follow()
+    for item in (6, 7, 8):
+        state.rate("u", item, 10000)
+    for last, counts in (
+        (1, {5: 1}),
+        (3, {5: 1, 6: 1, 7: 1}),
+        (2, {5: 1, 6: 1, 7: 1}),
+        (None, dict.fromkeys(range(5, 9), 1)),
+    ):
+        follower.follow(None if last is None else {0: last})
+        assert follower.counts == counts
+        assert follower.reach(0) == follower.sequence(0) == len(counts)
+
+
+def test_what_was_loaded_beyond_what_was_asked_is_told(make_state, monkeypatch):
+    state = make_state()
+    state.rate("u", 5, 30000)
+    follower = StatisticsFollower(state.client, state.reader())
+    original, calls = statistics_module.call_script, []
+
+    def call(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            state.rate("u", 1000, 20000)
+        return original(*arguments)
+
+    monkeypatch.setattr(statistics_module, "call_script", call)
+    follower.follow({0: 1})
+    assert (follower.sequence(0), follower.reach(0)) == (1, 2)
+    follower.follow({0: 2})
+    assert (follower.sequence(0), follower.counts) == (2, {5: 1, 1000: 1})
+
+
 def test_stream_cut_before_it_was_read_is_loaded_anew(make_state):
     state = make_state()
     state.rate("u", 5, 30000)
