@@ -90,7 +90,7 @@ def bench(store, make_settings, request):
             Claimer(writer, "ratings", topic_id_of_claim, **claimer),
             applier,
             guard.confirm,
-            lambda _session, done, _seconds: seen.batches.append(done),
+            lambda _session, _records, done, _seconds: seen.batches.append(done),
             seen.failures.append,
         )
         try:
