@@ -9,6 +9,7 @@ import platform
 
 from prometheus_client import Counter, Gauge
 
+from schemas.events import DEAD_LETTER_REASONS
 from streams.bus.dead_letters import CODE_VERSION
 
 BUILD = Gauge("streamrec_build_info", "1; what runs", ["role", "version", "python"])
@@ -23,6 +24,9 @@ ITEMS_REFUSED = Counter("streamrec_items_refused", "Records of `items` refused",
 RELEASES_REFUSED = Counter("streamrec_releases_refused", "Releases refused: not fetched, not as summed, or unreadable")
 CATALOGUE_ITEMS = Gauge("streamrec_catalogue_items", "Items of the live catalogue, withdrawn ones included")
 CATALOGUE_VERSION = Gauge("streamrec_catalogue_version", "How often the live catalogue was replaced")
+
+for _reason in (*DEAD_LETTER_REASONS, "collision"):
+    ITEMS_REFUSED.labels(_reason)
 
 
 def show_process(role: str, device: str) -> None:

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from services.admin.vitals import Vitals
 
-_ALIKE = ("dlq/s", "store!/s", "cpu", "MiB", "on")
+_LIKEWISE = ("lag", "age\ns", "batch", "p50\nms", "p99\nms")
+_ALIKE = ("dead\na s", "store\nfails", "cpu", "MiB", "on")
 """Dead letters, and calls to the store without an answer, a second; cores, memory, and what is computed on."""
 OLD_S = 2.0
 """A healthy idle partition is found at its end at least every second."""
@@ -45,9 +46,7 @@ def _headline(vitals: Sequence[Vitals]) -> Text:
 
 
 def _workers(vitals: Sequence[Vitals]) -> Table:
-    table = _table(
-        "worker", "ready", "ratings/s", "lag", "age s", "batch", "p50 ms", "p99 ms", "conflicts/s", *_ALIKE, left=2
-    )
+    table = _table("worker", "ready", "ratings\na s", *_LIKEWISE, "conflicts\na s", *_ALIKE, left=2)
     for each in vitals:
         table.add_row(*_first(each), _alarming(each.errors_per_s), *_alike(each))
     return table
@@ -55,8 +54,7 @@ def _workers(vitals: Sequence[Vitals]) -> Table:
 
 def _scorers(vitals: Sequence[Vitals]) -> Table:
     table = _table(
-        "scorer", "ready", "answers/s", "lag", "age s", "batch", "p50 ms", "p99 ms", "queue", "waiting", "shed/s",
-        "errors/s", *_ALIKE, left=2,
+        "scorer", "ready", "answers\na s", *_LIKEWISE, "queue", "wait", "shed\na s", "errors\na s", *_ALIKE, left=2,
     )  # fmt: skip
     for each in vitals:
         queues = (_number(each.unanswered), _number(each.waiting))
@@ -108,7 +106,7 @@ def _models(vitals: Sequence[Vitals]) -> Table:
 
 
 def _table(*columns: str, left: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
     for place, column in enumerate(columns):
         table.add_column(column, justify="left" if place < left else "right", no_wrap=True)
     return table
