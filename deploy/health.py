@@ -1,4 +1,4 @@
-"""Whether this container's process can do its work, as its `/readyz` says; exit code 0 or 1, as Docker's HEALTHCHECK has it.
+"""Whether this container's process can do its work, as its `/readyz` says; exit code 0 or 1, for a HEALTHCHECK.
 
 A process that hangs does not answer, and is unhealthy too.
 """  # noqa: INP001 - a script

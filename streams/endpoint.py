@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 LISTED = UP_FILE.parent / "metrics"
 """Where processes on free ports say which they got; `streamrec top` looks there."""
+POLL_S = 0.05
+"""How often the thread looks whether it shall end."""
 IDLE_S = 10.0
 """How long a client may keep a connection without asking."""
 
@@ -104,7 +106,7 @@ def serve_endpoint(settings: Settings, role: str, device: str = "cpu") -> Iterat
         ) from error
     host = f"[{settings.metrics_host}]" if ":" in settings.metrics_host else settings.metrics_host
     url = f"http://{host}:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(POLL_S,), name="metrics", daemon=True).start()
     log.info("metrics.ready", url=url)
     try:
         with _listed(url, role) if settings.metrics_port == 0 else contextlib.nullcontext():

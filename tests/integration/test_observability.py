@@ -62,6 +62,7 @@ def observed(make_system, own_store, broker, collector):
         redis_url=own_store.url,
         metrics_port=0,
         stalled_after_s=STALLED_AFTER_S,
+        store_timeout_s=1,
         otlp_endpoint=collector.url,
         log_level="DEBUG",
     )
