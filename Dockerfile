@@ -53,9 +53,10 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && python -c "import streams.worker.app" \
     && python -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') and 'torch is in the worker image')"
 COPY deploy/health.py /opt/streamrec/health.py
+ENV STREAMREC_METRICS_HOST=0.0.0.0 STREAMREC_METRICS_PORT=9464
 USER 10001:10001
-HEALTHCHECK --interval=15s --timeout=15s --start-period=90s --retries=3 \
-    CMD ["python", "/opt/streamrec/health.py", "worker"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=90s --retries=3 \
+    CMD ["python", "/opt/streamrec/health.py"]
 CMD ["worker"]
 
 
@@ -77,9 +78,10 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && pip install --constraint /constraints.txt "$1[scorer]" \
     && python -c "import services.scorer.service, torch"
 COPY deploy/health.py /opt/streamrec/health.py
+ENV STREAMREC_METRICS_HOST=0.0.0.0 STREAMREC_METRICS_PORT=9464
 USER 10001:10001
-HEALTHCHECK --interval=15s --timeout=15s --start-period=90s --retries=3 \
-    CMD ["python", "/opt/streamrec/health.py", "scorer"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=90s --retries=3 \
+    CMD ["python", "/opt/streamrec/health.py"]
 CMD ["scorer"]
 
 
@@ -97,9 +99,10 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && pip install --constraint /constraints.txt "$1[scorer]" \
     && python -c "import services.scorer.service"
 COPY deploy/health.py /opt/streamrec/health.py
+ENV STREAMREC_METRICS_HOST=0.0.0.0 STREAMREC_METRICS_PORT=9464
 USER 10001:10001
-HEALTHCHECK --interval=15s --timeout=15s --start-period=90s --retries=3 \
-    CMD ["python", "/opt/streamrec/health.py", "scorer"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=90s --retries=3 \
+    CMD ["python", "/opt/streamrec/health.py"]
 CMD ["scorer"]
 
 

@@ -1,42 +1,49 @@
-"""The numbers a process keeps of its own work, in prometheus-client's default registry."""
+"""What every process counts of itself, in prometheus-client's default registry; a room has its own beside it.
 
-from collections.abc import Mapping
+The worker's numbers are in :mod:`streams.worker.metrics`, the scorer's in `services/scorer/metrics.py`, so that a
+process shows its own and no other's. Labels are bounded: partitions, shards, reasons, codes, names of releases; never a
+user.
+"""
 
-from prometheus_client import Counter, Gauge, Histogram
+import platform
 
-RATINGS = Counter("streamrec_ratings", "Rating events, by what became of them", ["outcome"])
-RATING_LETTERS = Counter("streamrec_rating_dead_letters", "Records of `ratings` dead-lettered", ["reason"])
-UNKNOWN_ITEMS = Counter(
-    "streamrec_ratings_of_unknown_items", "Rating events applied whose item is not in the catalogue"
+from prometheus_client import Counter, Gauge
+
+from schemas.events import DEAD_LETTER_REASONS
+from streams.bus.dead_letters import CODE_VERSION
+
+BUILD = Gauge("streamrec_build_info", "1; what runs", ["role", "version", "python"])
+DEVICE = Gauge("streamrec_device_info", "1; what the process computes on", ["device"])
+READY = Gauge("streamrec_ready", "1 when `/readyz` answers 200, else 0")
+STORE_FAILURES = Counter(
+    "streamrec_store_failures", "Calls to the store without an answer, or one that it cannot serve"
 )
-COMMIT_CONFLICTS = Counter("streamrec_commit_conflicts", "Ledgers read again because they changed before the commit")
-LEDGERS_FOLDED = Counter("streamrec_ledgers_folded", "Ledgers of idle users rewritten with less memory")
-APPLY_SECONDS = Histogram("streamrec_apply_seconds", "Time to apply one batch of ratings")
 
-ANSWERS = Counter("streamrec_answers", "Requests answered; code is `ok` or the error's", ["code"])
-REQUEST_LETTERS = Counter("streamrec_request_dead_letters", "Records of `requests` dead-lettered", ["reason"])
-BATCH_REQUESTS = Histogram(
-    "streamrec_batch_requests", "Requests of a micro-batch", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-)
-SCORE_SECONDS = Histogram(
-    "streamrec_score_seconds", "Time to score one request", buckets=(0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1)
-)
-WAITING = Gauge("streamrec_requests_waiting", "Requests that wait for a state or for the store")
-
+MODEL = Gauge("streamrec_model_info", "1; the live release of a name", ["name", "version"])
 ITEMS_REFUSED = Counter("streamrec_items_refused", "Records of `items` refused", ["reason"])
-RELEASES_REFUSED = Counter("streamrec_releases_refused", "Releases of item vectors refused")
+RELEASES_REFUSED = Counter("streamrec_releases_refused", "Releases refused: not fetched, not as summed, or unreadable")
 CATALOGUE_ITEMS = Gauge("streamrec_catalogue_items", "Items of the live catalogue, withdrawn ones included")
 CATALOGUE_VERSION = Gauge("streamrec_catalogue_version", "How often the live catalogue was replaced")
 
+for _reason in (*DEAD_LETTER_REASONS, "collision"):
+    ITEMS_REFUSED.labels(_reason)
 
-def observe_batch(
-    applied: int, repeats: int, dead_letters: Mapping[str, int], unknown_items: int, conflicts: int, seconds: float
-) -> None:
-    """Count one applied batch of ratings; ``dead_letters`` is by reason."""
-    RATINGS.labels("applied").inc(applied)
-    RATINGS.labels("repeat").inc(repeats)
-    for reason, count in dead_letters.items():
-        RATING_LETTERS.labels(reason).inc(count)
-    UNKNOWN_ITEMS.inc(unknown_items)
-    COMMIT_CONFLICTS.inc(conflicts)
-    APPLY_SECONDS.observe(seconds)
+
+def show_process(role: str, device: str) -> None:
+    """Say what runs, and on what it computes."""
+    BUILD.labels(role, CODE_VERSION, platform.python_version()).set(1)
+    DEVICE.labels(device).set(1)
+
+
+def show_release(name: str, before: str | None, now: str | None) -> None:
+    """Say which version of a name is live; the one before is shown no more, so there is one for each name.
+
+    Args:
+        name: of the releases.
+        before: the version that was live, None for none.
+        now: the version that is, None for none.
+    """
+    if before is not None:
+        MODEL.remove(name, before)
+    if now is not None:
+        MODEL.labels(name, now).set(1)

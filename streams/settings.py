@@ -142,6 +142,22 @@ class Settings(BaseSettings):
         64, ge=0, le=65_536, description="memory in which a worker keeps ledgers it read or wrote last; 0: none"
     )
     store_timeout_s: float = Field(5.0, gt=0, description="how long one call to the store may take")
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="port of /metrics, /livez and /readyz of worker and scorer; 0: any free one; none: not served",
+    )
+    metrics_host: str = Field("127.0.0.1", description="address that metrics_port is bound to")
+    stalled_after_s: float = Field(
+        10.0, ge=1, le=3600, description="how long no progress is made before a process says that it is not ready"
+    )
+    log_level: Literal["INFO", "DEBUG", "WARNING"] = Field(
+        "INFO", description="of worker and scorer; the scorer's line a micro-batch is DEBUG"
+    )
+    otlp_endpoint: str = Field(
+        "", description="URL of an OTLP/HTTP collector for traces, as http://localhost:4318; none if empty"
+    )
     kafka_security_protocol: SecurityProtocol = Field("PLAINTEXT", description="how every Kafka client connects")
     kafka_sasl_mechanism: SaslMechanism | None = Field(None, description="with SASL_SSL or SASL_PLAINTEXT")
     kafka_sasl_username: str | None = Field(None, description="with SASL_SSL or SASL_PLAINTEXT")
@@ -156,6 +172,13 @@ class Settings(BaseSettings):
         if not all(part.strip() for part in servers.split(",")):
             raise ValueError(f"bootstrap_servers must be host:port, comma-separated, got {servers!r}")
         return servers
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _check_collector(cls, endpoint: str) -> str:
+        if endpoint and not endpoint.startswith(("http://", "https://")):
+            raise ValueError(f"otlp_endpoint must begin with http:// or https://, got {endpoint!r}")
+        return endpoint
 
     @field_validator("policy", mode="before")
     @classmethod

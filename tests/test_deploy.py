@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from services.cli.main import app
 from streams.settings import Settings
 from tests.dockerfile import copied_from_context, lineage, read_dockerfile
+from tests.promql import DASHBOARDS, alert_rules, expressions, selectors
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -28,6 +29,12 @@ BUILT = {name: service for name, service in SERVICES.items() if "build" in servi
 TARGETS = sorted({service["build"]["target"] for service in BUILT.values()})
 SETTINGS_FILE = ROOT / "deploy/streamrec.env"
 DOCS = ROOT / "docs/deployment.md"
+OBSERVABILITY = ROOT / "deploy/observability"
+PROMETHEUS = yaml.safe_load((OBSERVABILITY / "prometheus.yml").read_text())
+(SCRAPED,) = (found for job in PROMETHEUS["scrape_configs"] for found in job["dns_sd_configs"])
+GRAFANA = OBSERVABILITY / "grafana"
+(DATASOURCE,) = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yml").read_text())["datasources"]
+SCRAPED_PORT = SCRAPED["port"]
 DURATION = re.compile(r"(\d+(ms|s|m|h))+")
 
 
@@ -90,13 +97,15 @@ def test_without_a_profile_there_are_kafka_redis_topics_worker_and_scorer():
     }
 
 
-def test_each_profile_adds_one_service():
+def test_each_profile_adds_what_it_is_for():
     profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
     assert profiles == {
         "scorer-gpu": ["gpu"],
         "trainer": ["trainer"],
         "seed": ["seed"],
         "loadtest": ["loadtest"],
+        "prometheus": ["observability"],
+        "grafana": ["observability"],
     }
 
 
@@ -167,14 +176,16 @@ def test_the_command_line_on_the_host_finds_both_without_a_setting():
 
 
 def test_ports_are_published_on_the_loopback_address_by_services_that_are_not_scaled():
-    assert {name for name in SERVICES if published_ports(SERVICES[name])} == {"kafka", "redis"}
+    assert {name for name in SERVICES if published_ports(SERVICES[name])} == {"kafka", "redis", "prometheus", "grafana"}
     assert {port[0] for service in SERVICES.values() for port in published_ports(service)} == {"127.0.0.1"}
     assert not any("container_name" in service for service in SERVICES.values())
 
 
 def test_volumes_are_declared_and_used():
     used = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", ())}
-    assert used == set(COMPOSE["volumes"])
+    files = {path for path in used if path.startswith("./")}
+    assert used - files == set(COMPOSE["volumes"])
+    assert {path for path in files if not (ROOT / path).exists()} == set()
 
 
 @pytest.mark.parametrize("name", sorted(BUILT))
@@ -223,13 +234,70 @@ def test_the_documentation_names_every_service_and_target():
     assert {name for name in {*SERVICES, *TARGETS} if f"`{name}`" not in text} == set()
 
 
+# deploy/observability
+
+
+def test_prometheus_scrapes_the_services_that_serve_numbers_by_the_port_of_their_images():
+    assert set(SCRAPED["names"]) == {"worker", "scorer", "scorer-gpu"} <= set(SERVICES)
+    assert PROMETHEUS["rule_files"] == ["alerts.yml"]
+    mounted = {volume.split(":")[1] for volume in SERVICES["prometheus"]["volumes"]}
+    assert {"/etc/prometheus/prometheus.yml", "/etc/prometheus/alerts.yml"} <= mounted
+    assert "--config.file=/etc/prometheus/prometheus.yml" in SERVICES["prometheus"]["command"]
+
+
+def test_every_alert_has_a_name_of_its_own_a_severity_and_says_what_to_do():
+    rules = alert_rules()
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert rule.keys() <= {"alert", "expr", "for", "labels", "annotations"}
+        assert re.fullmatch(r"Streamrec[A-Za-z]+", rule["alert"])
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+        assert set(rule["annotations"]) == {"summary", "action"}
+        assert DURATION.fullmatch(rule.get("for", "1s"))
+
+
+def test_every_alert_and_panel_is_valid_promql():
+    assert len(expressions()) > len(alert_rules())
+    assert [expression for expression in expressions() if not selectors(expression)] == []
+
+
+def test_the_dashboard_is_one_that_grafana_can_place():
+    (path,) = DASHBOARDS
+    dashboard = json.loads(path.read_text())
+    panels = dashboard["panels"]
+    assert (dashboard["uid"], dashboard["schemaVersion"]) == ("streamrec", 39)
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+        if panel["type"] != "row":
+            assert panel["targets"]
+            assert panel["datasource"] == {"type": "prometheus", "uid": DATASOURCE["uid"]}
+            assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+
+
+def test_grafana_finds_its_datasource_and_the_dashboard_where_they_are_mounted():
+    (_address, _published, port) = published_ports(SERVICES["prometheus"])[0]
+    assert (DATASOURCE["type"], DATASOURCE["url"]) == ("prometheus", f"http://prometheus:{port}")
+    (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/streamrec.yml").read_text())["providers"]
+    folder = provider["options"]["path"]
+    assert f"./deploy/observability/grafana/dashboards:{folder}:ro" in SERVICES["grafana"]["volumes"]
+    assert "./deploy/observability/grafana/provisioning:/etc/grafana/provisioning:ro" in SERVICES["grafana"]["volumes"]
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert home == f"{folder}/{DASHBOARDS[0].name}"
+
+
 # Dockerfile
 
 
 def test_images_of_others_are_pinned_to_a_minor_version():
     images = [stage.parent for stage in STAGES.values() if stage.parent not in STAGES]
     images += [service["image"] for service in SERVICES.values() if "build" not in service]
-    assert [image for image in images if not re.fullmatch(r"[a-z]+(/[a-z]+)?:\d+\.\d+[\w.-]*", image)] == []
+    assert [image for image in images if not re.fullmatch(r"[a-z]+(/[a-z]+)?:v?\d+\.\d+[\w.-]*", image)] == []
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -250,7 +318,8 @@ def test_the_entry_point_is_a_script_of_the_project():
 def test_a_long_running_image_runs_its_role_and_checks_its_health(target, role):
     stage = STAGES[target]
     assert stage.words("CMD") == [role]
-    assert stage.words("HEALTHCHECK") == ["python", "/opt/streamrec/health.py", role]
+    assert stage.words("HEALTHCHECK") == ["python", "/opt/streamrec/health.py"]
+    assert stage.arguments("ENV") == [f"STREAMREC_METRICS_HOST=0.0.0.0 STREAMREC_METRICS_PORT={SCRAPED_PORT}"]
     assert "deploy/health.py /opt/streamrec/health.py" in stage.arguments("COPY")
 
 

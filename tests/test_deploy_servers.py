@@ -1,7 +1,6 @@
 """What docker-compose.yml says of Kafka and Redis, given to real servers, and the images' health check."""
 
 import importlib.util
-import json
 import re
 from contextlib import closing
 from pathlib import Path
@@ -12,14 +11,13 @@ import yaml
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from services.runtime.engine import Command, Engine, plain_environment
-from services.runtime.engines import start_store
 from services.runtime.metadata import cluster_id_of
 from services.runtime.ports import free_ports
 from services.runtime.process import Process
 from services.runtime.valkey import Valkey
-from streams.bus.clients import make_admin, make_consumer
+from streams.bus.clients import make_admin
+from streams.endpoint import listed_endpoints, serve_endpoint
 from streams.settings import Settings
-from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -112,47 +110,19 @@ def test_kafka_starts_with_the_environment_of_the_compose_file_and_makes_no_topi
     assert (broker["host"], broker["port"]) == ("localhost", engine.port)
 
 
-@pytest.mark.integration
-@pytest.mark.kafka
-def test_a_container_is_healthy_while_the_broker_counts_it_in_its_group(
-    kafka_broker, store, make_settings, health, request
-):
-    settings = make_settings(bootstrap_servers=kafka_broker.url, redis_url=store.url)
-    topic = settings.topic("ratings")
-    with closing(make_admin(settings)) as admin:
-        admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
-    assert health.find_fault(settings, "worker", {"127.0.0.1"}).startswith("worker: ")
-    consumer = make_consumer(settings, group_id=settings.group_worker, auto_offset_reset="earliest")
-    request.addfinalizer(consumer.close)
-    consumer.subscribe([topic])
-
-    def is_assigned() -> bool:
-        consumer.poll(100)
-        return bool(consumer.assignment())
-
-    wait_until(is_assigned, message="the consumer has partitions")
-    assert health.find_fault(settings, "worker", {"127.0.0.1"}) == ""
-    assert "none of the 1 members" in health.find_fault(settings, "worker", {"192.0.2.1"})
-    assert health.find_fault(settings, "scorer", {"127.0.0.1"}).startswith("scorer: ")
+def test_a_container_whose_process_cannot_work_says_why(tmp_path, monkeypatch, health):
+    monkeypatch.chdir(tmp_path)
+    with serve_endpoint(Settings(metrics_port=0), "worker") as process:
+        (url,) = listed_endpoints()
+        monkeypatch.setenv("STREAMREC_METRICS_PORT", url.rsplit(":", 1)[1])
+        assert health.main() == "starting"
+        process.begin("")
+        assert health.main() == 0
+        process.watch(lambda: ["partition 2 is stalled", "the store did not answer"])
+        assert health.main() == "partition 2 is stalled; the store did not answer"
+    assert re.fullmatch(r"http://127.0.0.1:\d+/readyz does not answer: .*refused.*", health.main())
 
 
-@pytest.mark.integration
-def test_a_container_without_its_store_is_not_healthy(tmp_path, make_settings, health):
-    with start_store(tmp_path) as engine:
-        settings = make_settings(redis_url=engine.url)
-    assert health.find_fault(settings, "scorer", {"127.0.0.1"}).startswith("scorer: ")
-
-
-def test_a_role_that_there_is_not_fails_the_health_check(health):
-    assert health.main(["trainer"]) == "usage: health.py worker | scorer"
-
-
-def test_this_hosts_own_addresses_are_known(health):
-    assert health.own_addresses()
-
-
-def test_a_member_is_known_by_the_address_it_connects_from(health):
-    described = json.loads('[{"client_host": "/172.18.0.4"}, {"client_host": "/172.18.0.5"}]')
-    assert health.is_member(described, {"172.18.0.5"})
-    assert not health.is_member(described, {"172.18.0.6"})
-    assert not health.is_member([], {"172.18.0.6"})
+def test_a_container_that_serves_no_endpoint_is_not_healthy(monkeypatch, health):
+    monkeypatch.delenv("STREAMREC_METRICS_PORT", raising=False)
+    assert "does not answer" in health.main()

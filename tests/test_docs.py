@@ -15,6 +15,7 @@ from schemas.events import DEAD_LETTER_REASONS, ERROR_CODES, RatingEvent, Recomm
 from schemas.topics import DAY_MS, TOPICS, TopicSpec
 from services.cli.main import app
 from streams.settings import Settings
+from tests.metrics_table import documented_metrics, metrics_table
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -147,6 +148,11 @@ def test_every_module_and_file_named_exists(page):
 
 def test_the_settings_page_is_what_the_code_has():
     assert settings_table() in (DOCS / "settings.md").read_text(), f"put this table there:\n{settings_table()}"
+
+
+def test_the_metrics_page_is_what_the_code_has():
+    assert metrics_table() in (DOCS / "observability.md").read_text(), f"put this table there:\n{metrics_table()}"
+    assert len(documented_metrics()) == len(metrics_table().splitlines()) - 2
 
 
 def test_the_topic_table_is_what_the_code_has():

@@ -70,6 +70,7 @@ _COMMANDS = (
     (app, "rate", "services.cli.rate:rate", "Send one rating."),
     (app, "forget", "services.cli.forget:forget", "Have a user forgotten; say what was removed and what cannot be."),
     (app, "validate", "services.cli.validate:validate", "Check ratings of a file or topic; nothing is published."),
+    (app, "top", "services.cli.top:top", "Show how running workers and scorers do, live."),
     (app, "doctor", "services.cli.doctor:doctor", "Say what is wrong, and what to do."),
     (_state, "show", "services.cli.state:show", "Show what the state has of a user, now or at a moment of the log."),
     (_state, "digest", "services.cli.state:digest", "Print the digests of a state at rest."),

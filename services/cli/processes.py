@@ -92,7 +92,7 @@ def worker(
         from streams.worker.app import run_worker  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise _missing_extra("worker", error) from error
-    _log_as_a_process()
+    _log_as_a_process(settings.log_level)
     return run_worker(settings, start_ms=start, accept_topic_id=accept_topic_id, resume=resume, rebuild=rebuild)
 
 
@@ -106,13 +106,13 @@ def scorer(*, settings: SettingsArgument) -> None:
         from services.scorer.service import run_scorer  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise _missing_extra("scorer", error) from error
-    _log_as_a_process()
+    _log_as_a_process(settings.log_level)
     with stop_on_signals() as stop:
         run_scorer(settings, stop)
 
 
-def _log_as_a_process() -> None:
-    configure_logs("INFO")
+def _log_as_a_process(level: str = "INFO") -> None:
+    configure_logs(level)
     logging.getLogger("kafka").setLevel(logging.WARNING)
 
 

@@ -53,7 +53,7 @@ def run_up(
         broker = start_broker(engines / "broker", kafka_home=kafka_home, port=broker_port)
         supervisor.adopt(broker)
         try:
-            told: dict[str, str | int] = {"bootstrap_servers": broker.url, "redis_url": store.url}
+            told: dict[str, str | int] = {"bootstrap_servers": broker.url, "redis_url": store.url, "metrics_port": 0}
             if kafka_home is None:
                 told |= SUITED_TO_TANSU
             _write_whole(up_file, _as_toml(told))

@@ -127,6 +127,23 @@ class Inbox:
         self._commit_from_s = self._now_s() + COMMIT_EVERY_S
         self._consumer.commit_async(self._as_kafka(changed), self._note_commit)
 
+    def lag(self) -> dict[int, int | None]:
+        """Return how many records of each assigned partition were not taken yet; None before a fetch told."""
+        lags: dict[int, int | None] = {}
+        for tp, state in self._consumer._subscription.assignment.items():  # noqa: SLF001 - position() would ask the broker
+            is_known = state.highwater is not None and state.position is not None
+            lags[tp.partition] = max(0, state.highwater - state.position.offset) if is_known else None
+        return lags
+
+    def fault(self) -> str:
+        """Return what keeps it from its partitions; empty when nothing does."""
+        coordinator = self._consumer._coordinator  # noqa: SLF001 - nothing public tells
+        if coordinator.coordinator_id is None:  # asking by its method would drop one that only reconnects
+            return "the broker that coordinates the scorers' group does not answer"
+        if coordinator.rebalance_in_progress() or coordinator.need_rejoin():
+            return "the scorers' group is rebalancing"
+        return ""
+
     def close(self, offsets: Mapping[int, int], timeout_s: float) -> None:
         """Commit next offsets, wait for it, and leave the group."""
         changed = {partition: at for partition, at in offsets.items() if self._committed.get(partition) != at}

@@ -1,11 +1,13 @@
 """From a record of ``requests`` to a question with a deadline."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, Self
 
 from schemas.codec import decode_request
 from schemas.errors import RequestError
 from schemas.events import RecommendationRequest
+from streams.tracing import RequestSpan
 
 
 class RequestRecord(Protocol):
@@ -16,15 +18,29 @@ class RequestRecord(Protocol):
     timestamp: int
     key: bytes | None
     value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a request lies in the log, and the key its answer gets."""
+    """Where a request lies in the log, and the key its answer gets.
+
+    Attributes:
+        partition: the partition.
+        offset: the offset in it.
+        key: of the record.
+        span: what traces it; None where nothing is traced.
+    """
 
     partition: int
     offset: int
     key: bytes | None
+    span: RequestSpan | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, record: RequestRecord, span: RequestSpan | None = None) -> Self:
+        """Return the place of a record."""
+        return cls(record.partition, record.offset, record.key, span)
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +68,9 @@ class Question:
         return now_ms > self.deadline_ms
 
 
-def read_question(record: RequestRecord, partitions: int, received_s: float, now_ms: float) -> Question:
+def read_question(
+    record: RequestRecord, partitions: int, received_s: float, now_ms: float, span: RequestSpan | None = None
+) -> Question:
     """Return the question of a record.
 
     The deadline counts from ``ts_ms``, or the record's timestamp; neither is believed to lie ahead of the clock.
@@ -62,6 +80,7 @@ def read_question(record: RequestRecord, partitions: int, received_s: float, now
         partitions: of the ratings topic.
         received_s: the monotonic clock.
         now_ms: the wall clock.
+        span: what traces it.
 
     Raises:
         EventError: no request_id or user_id can be read; to be dead-lettered.
@@ -80,4 +99,4 @@ def read_question(record: RequestRecord, partitions: int, received_s: float, now
     if asked_ms < 0 and request.ts_ms is None:
         asked_ms = int(now_ms)
     deadline_ms = min(asked_ms, now_ms) + request.deadline_ms
-    return Question(Place(record.partition, record.offset, record.key), request, received_s, deadline_ms)
+    return Question(Place.of(record, span), request, received_s, deadline_ms)

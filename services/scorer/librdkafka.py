@@ -53,6 +53,7 @@ class Taken:
     timestamp: int
     key: bytes | None
     value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
 
 
 class LibrdkafkaInbox:
@@ -73,6 +74,7 @@ class LibrdkafkaInbox:
         self._is_held = False
         self._failure: object | None = None
         self.is_assigned = False
+        self._is_member = False
         session_ms = int(settings.session_timeout_s * 1000)
         self._consumer = Consumer(
             common_arguments(settings)
@@ -131,6 +133,19 @@ class LibrdkafkaInbox:
         else:
             self._is_committing = True
 
+    def lag(self) -> dict[int, int | None]:
+        """Return how many records of each assigned partition were not taken yet; None before a fetch told."""
+        lags: dict[int, int | None] = {}
+        for at in self._consumer.position(self._consumer.assignment()):
+            known = self._consumer.get_watermark_offsets(at, cached=True)
+            is_known = known is not None and known[1] >= 0 and at.offset >= 0
+            lags[at.partition] = max(0, known[1] - at.offset) if is_known else None
+        return lags
+
+    def fault(self) -> str:
+        """Return what keeps it from its partitions; empty when nothing does."""
+        return "" if self._is_member else "the broker has put this member out of the scorers' group, or it rejoins"
+
     def close(self, offsets: Mapping[int, int], timeout_s: float) -> None:
         """Commit next offsets, wait for it, and leave the group; librdkafka's own calls know no limit of time."""
         deadline = time.monotonic() + timeout_s
@@ -161,7 +176,14 @@ class LibrdkafkaInbox:
     def _read(self, message: Any) -> Taken | None:
         error = message.error()
         if error is None:
-            return Taken(message.partition(), message.offset(), message.timestamp()[1], message.key(), message.value())
+            return Taken(
+                message.partition(),
+                message.offset(),
+                message.timestamp()[1],
+                message.key(),
+                message.value(),
+                message.headers() or (),
+            )
         if error.fatal() or error.code() in _REFUSALS:
             raise StreamrecError(f"topic {self._topic!r} cannot be read: {error}")
         log.warning("requests.retries", error=str(error))
@@ -175,13 +197,14 @@ class LibrdkafkaInbox:
         ]
 
     def _note_assigned(self, consumer: Any, assigned: Sequence[Any]) -> None:
-        self.is_assigned = True
+        self.is_assigned = self._is_member = True
         log.info("requests.assigned", partitions=sorted(tp.partition for tp in assigned))
         if self._is_held:
             consumer.assign(assigned)
             consumer.pause(assigned)
 
     def _note_revoked(self, _: Any, revoked: Sequence[Any]) -> None:
+        self._is_member = False
         self._revoked |= {tp.partition for tp in revoked}
 
     def _note_commit(self, error: Any, partitions: Sequence[Any]) -> None:

@@ -40,10 +40,11 @@ class Outbox:
         value = encode(answer)
         if len(value) > MAX_ANSWER_BYTES:
             raise ValueError(f"an answer may have {MAX_ANSWER_BYTES} bytes, got {len(value)}")
+        headers = None if place.span is None else place.span.finish(answer)
         try:
-            self._send(place, self._answers, place.key, value, None)
+            self._send(place, self._answers, place.key, value, headers)
         except MessageSizeTooLargeError:
-            self._send(place, self._answers, answer.user_id.encode(), value, None)
+            self._send(place, self._answers, answer.user_id.encode(), value, headers)
 
     def send_letter(self, place: Place, letter: DeadLetter) -> None:
         """Send a dead letter.
@@ -51,6 +52,8 @@ class Outbox:
         Raises:
             StreamrecError: the broker does not take it.
         """
+        if place.span is not None:
+            place.span.refuse(letter)
         self._send(place, self._letters, letter.key, letter.value, letter.headers)
 
     def take_acknowledged(self) -> list[Place]:

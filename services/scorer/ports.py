@@ -30,6 +30,14 @@ class RequestSource(Protocol):
         """Begin to commit next offsets unless a commit is under way or just was; what is left out now comes later."""
         ...
 
+    def lag(self) -> dict[int, int | None]:
+        """Return how many records of each assigned partition were not taken yet; None before a fetch told."""
+        ...
+
+    def fault(self) -> str:
+        """Return what keeps it from its partitions; empty when nothing does."""
+        ...
+
     def close(self, offsets: Mapping[int, int], timeout_s: float) -> None:
         """Commit next offsets, wait for it, and leave the group."""
         ...

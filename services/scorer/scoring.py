@@ -5,6 +5,7 @@ for more to come; that made every load's latency longer and the highest rate no 
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -13,6 +14,7 @@ import structlog
 from recommender.catalogue import Catalogue
 from schemas.errors import EventError, RequestError, StoreUnavailable
 from schemas.events import Recommendation, RecommendationRequest, Timing
+from services.scorer import metrics
 from services.scorer.answer import Answerer, Prepared, Sight
 from services.scorer.inbox import MAX_BATCH
 from services.scorer.intake import Place, Question, RequestRecord, read_question
@@ -21,11 +23,13 @@ from services.scorer.outbox import Outbox
 from services.scorer.ports import RequestSource
 from services.scorer.state import StateSource
 from services.scorer.waiting import WaitingRoom, is_reached
-from streams import metrics
 from streams.bus.dead_letters import make_dead_letter
 from streams.bus.topics import TopicInfo
+from streams.tracing import Spans
 
 log = structlog.get_logger(__name__)
+_standard_log = logging.getLogger(__name__)
+"""Tells whether a line is wanted fifty times sooner than structlog drops it."""
 
 IDLE_WAIT_S = 0.02
 """kafka-python may sleep through a poll's whole time while records lie in its buffer, so polls are short."""
@@ -49,6 +53,10 @@ class Scorer:
         catalogue: returns the live catalogue.
         topic: of the requests.
         now_ms: the wall clock.
+        spans: makes the span of each request; None where nothing is traced.
+
+    Attributes:
+        acknowledged: answers and dead letters that the broker has acknowledged.
     """
 
     def __init__(
@@ -60,6 +68,7 @@ class Scorer:
         catalogue: Callable[[], Catalogue],
         topic: TopicInfo,
         now_ms: Callable[[], float] = lambda: time.time() * 1000,
+        spans: Spans | None = None,
     ) -> None:
         self._inbox = inbox
         self._outbox = outbox
@@ -68,11 +77,23 @@ class Scorer:
         self._catalogue = catalogue
         self._topic = topic
         self._now_ms = now_ms
+        self._spans = spans
         self._tracker = OffsetTracker()
         self._waiting = WaitingRoom()
         self._backlog: list[Question] = []
         self._looked_s = 0.0
         self._is_store_away = False
+        self.acknowledged = 0
+
+    @property
+    def unanswered(self) -> int:
+        """Requests taken whose answer the broker has not acknowledged, those that wait included."""
+        return self._tracker.unanswered
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a state or for the store."""
+        return len(self._waiting) + len(self._backlog)
 
     def warm_up(self, policies: Iterable[str]) -> None:
         """Score once with each policy, so that the first request finds everything loaded.
@@ -99,7 +120,6 @@ class Scorer:
         for first in range(0, len(live), MAX_BATCH):
             self._answer_batch(live[first : first + MAX_BATCH])
         self._settle()
-        metrics.WAITING.set(len(self._waiting) + len(self._backlog))
 
     def finish(self, timeout_s: float) -> None:
         """Answer what can be answered now, wait for the broker, commit, and leave the group.
@@ -152,26 +172,34 @@ class Scorer:
         received_s, now_ms = time.perf_counter(), self._now_ms()
         questions = []
         for record in records:
+            place = self._place(record)
             try:
-                question = read_question(record, self._states.partitions, received_s, now_ms)
+                question = read_question(record, self._states.partitions, received_s, now_ms, place.span)
                 self._answerer.check(question.request)
             except RequestError as error:
-                place = Place(record.partition, record.offset, record.key)
                 refusal = self._answerer.refuse(error.request_id, error.user_id, error.code, error.message)
-                self._send(place, refusal)
+                self._send(place, refusal, received_s)
             except EventError as error:
-                self._send_letter(record, error.reason)
+                self._send_letter(place, record, error.reason)
             except Exception:
                 log.exception("request.unreadable", partition=record.partition, offset=record.offset)
-                self._send_letter(record, "wrong_type")
+                self._send_letter(place, record, "wrong_type")
             else:
                 questions.append(question)
         return questions
+
+    def _place(self, record: RequestRecord) -> Place:
+        """Return where a request lies, its span begun where requests are traced."""
+        if self._spans is None:
+            return Place.of(record)
+        span = self._spans.begin_request(self._topic.name, record.partition, record.offset, record.headers)
+        return Place.of(record, span)
 
     def _answer_batch(self, questions: Sequence[Question]) -> None:
         live = self._refuse_expired(questions)
         if not live:
             return
+        began_s = time.perf_counter()
         metrics.BATCH_REQUESTS.observe(len(live))
         try:
             sight = self._states.look([question.request.user_id for question in live], self._catalogue())
@@ -188,18 +216,21 @@ class Scorer:
         self._is_store_away = False
         for first in range(0, len(live), SEARCHED_TOGETHER):
             self._answer_together(live[first : first + SEARCHED_TOGETHER], sight)
+        if _standard_log.isEnabledFor(logging.DEBUG):
+            ms = round((time.perf_counter() - began_s) * 1000, 2)
+            log.debug("batch.answered", requests=len(live), waiting=self.waiting, unanswered=self.unanswered, ms=ms)
 
     def _answer_together(self, questions: Sequence[Question], sight: Sight) -> None:
         """Answer questions whose slates are made at once; nobody's answer depends on who else is among them."""
         started_s = time.perf_counter()
         prepared = self._answerer.prepare([question.request for question in questions], sight)
-        answered: list[tuple[Place, Recommendation]] = []
+        answered: list[tuple[Question, Recommendation]] = []
         sent_s = time.perf_counter()
         for question, own in zip(questions, prepared, strict=True):
             question.fault = ""
             answer = self._answer_one(question, sight, own, started_s)
             if answer is not None:
-                answered.append((question.place, answer))
+                answered.append((question, answer))
             if time.perf_counter() - sent_s > SEND_EVERY_S:
                 self._send_all(answered)
                 answered, sent_s = [], time.perf_counter()
@@ -215,7 +246,8 @@ class Scorer:
             request = question.request
             code = "internal" if question.fault else "deadline_exceeded"
             message = question.fault or f"deadline_ms of {request.deadline_ms} has passed"
-            self._send(question.place, self._answerer.refuse(request.request_id, request.user_id, code, message))
+            refusal = self._answerer.refuse(request.request_id, request.user_id, code, message)
+            self._send(question.place, refusal, question.received_s)
         return live
 
     def _answer_one(
@@ -263,11 +295,11 @@ class Scorer:
             return None
         return self._answerer.refuse(request.request_id, request.user_id, code, message, sight)
 
-    def _send_all(self, answered: Iterable[tuple[Place, Recommendation]]) -> None:
-        for place, answer in answered:
-            self._send(place, answer)
+    def _send_all(self, answered: Iterable[tuple[Question, Recommendation]]) -> None:
+        for question, answer in answered:
+            self._send(question.place, answer, question.received_s)
 
-    def _send(self, place: Place, answer: Recommendation) -> None:
+    def _send(self, place: Place, answer: Recommendation, received_s: float) -> None:
         answer.ts_ms = int(self._now_ms())
         try:
             self._outbox.send_answer(place, answer)
@@ -276,9 +308,10 @@ class Scorer:
             answer = self._answerer.refuse(answer.request_id, answer.user_id, "internal", str(error))
             answer.ts_ms = int(self._now_ms())
             self._outbox.send_answer(place, answer)
-        metrics.ANSWERS.labels(answer.error.code if answer.error else "ok").inc()
+        metrics.ANSWERS.labels(answer.error.code if answer.error else metrics.OK).inc()
+        metrics.ANSWER_SECONDS.observe(time.perf_counter() - received_s)
 
-    def _send_letter(self, record: RequestRecord, reason: str) -> None:
+    def _send_letter(self, place: Place, record: RequestRecord, reason: str) -> None:
         letter = make_dead_letter(
             reason=reason,
             topic=self._topic.name,
@@ -289,7 +322,7 @@ class Scorer:
             value=record.value,
             first_seen_ms=int(self._now_ms()),
         )
-        self._outbox.send_letter(Place(record.partition, record.offset, record.key), letter)
+        self._outbox.send_letter(place, letter)
         metrics.REQUEST_LETTERS.labels(reason).inc()
 
     def _settle(self) -> None:
@@ -297,5 +330,7 @@ class Scorer:
         self._inbox.commit(self._tracker.committable())
 
     def _note_acknowledged(self) -> None:
-        for place in self._outbox.take_acknowledged():
+        settled = self._outbox.take_acknowledged()
+        for place in settled:
             self._tracker.answer(place.partition, place.offset)
+        self.acknowledged += len(settled)

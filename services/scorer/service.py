@@ -12,6 +12,7 @@ import structlog
 from recommender.policies import POLICIES, POLICY_MODELS, prepare_search, read_policy_model
 from schemas.errors import StoreUnavailable
 from schemas.topics import TopicRole
+from services.scorer import metrics
 from services.scorer.answer import Answerer
 from services.scorer.inbox import Inbox
 from services.scorer.outbox import Outbox
@@ -19,14 +20,19 @@ from services.scorer.ports import RequestSource
 from services.scorer.routing import Routing, make_policy_settings
 from services.scorer.scoring import Scorer
 from services.scorer.state import StateSource
-from services.scorer.watch import TopicWatch
+from services.scorer.vitals import Vitals
+from services.scorer.watch import CHECK_S, TopicWatch
 from streams.bus.clients import make_admin, make_producer
 from streams.bus.topics import TopicInfo, require_topic
 from streams.catalogue import CatalogueSnapshot, LiveCatalogue
+from streams.endpoint import serve_endpoint
+from streams.health import Health
 from streams.settings import Settings
 from streams.store.clients import make_client
+from streams.store.probe import open_probe
 from streams.store.reader import StateReader
 from streams.store.statistics import StatisticsFollower
+from streams.tracing import open_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +60,10 @@ def run_scorer(settings: Settings, stop: threading.Event) -> None:
         Routing(settings.policy_weights, policy_settings, settings.seed), policy_settings, settings.seed
     )
     with contextlib.ExitStack() as cleanup:
+        health = cleanup.enter_context(serve_endpoint(settings, "scorer"))
+        spans = cleanup.enter_context(open_tracing(settings, "scorer"))
         cleanup.enter_context(_collecting_seldom())
+        health.begin("connecting to the broker")
         admin = make_admin(settings)
         cleanup.callback(admin.close)
         ratings, requests = (require_topic(admin, settings.topic(role)) for role in _READ)
@@ -63,12 +72,15 @@ def run_scorer(settings: Settings, stop: threading.Event) -> None:
         catalogue = LiveCatalogue(settings, admin, _prepare, tuple(POLICY_MODELS), read)
         cleanup.callback(catalogue.stop)
         catalogue.start()
+        health.begin("loading the catalogue")
         catalogue.wait_until_ready(START_TIMEOUT_S)
+        health.begin("loading the statistics and joining the group")
         states = _make_states(settings, ratings, cleanup)
         inbox, outbox = _connect(settings, answers.name, letters.name)
         cleanup.callback(outbox.close, 1.0)
-        scorer = Scorer(inbox, outbox, states, answerer, lambda: catalogue.current.catalogue, requests)
-        with _finishing(scorer, inbox):
+        scorer = Scorer(inbox, outbox, states, answerer, lambda: catalogue.current.catalogue, requests, spans=spans)
+        vitals = Vitals(scorer, inbox, health)
+        with _finishing(scorer, inbox, health):
 
             def load() -> None:
                 states.check_scale(settings.rating_scale)
@@ -78,7 +90,11 @@ def run_scorer(settings: Settings, stop: threading.Event) -> None:
             watch = TopicWatch(admin, (ratings, requests), states)
             cleanup.callback(watch.stop)
             watch.start()
-            _serve(scorer, inbox, (watch.check, catalogue.check), stop)
+            probe = cleanup.enter_context(open_probe(settings, ratings))
+            metrics.STATE_AGES.look = probe.ages_s
+            for check in (probe.faults, vitals.faults, lambda: _silence(watch, settings.stalled_after_s)):
+                health.watch(check)
+            _serve(scorer, inbox, (vitals.note, watch.check, catalogue.check), health, stop)
     log.info("scorer.stopped")
 
 
@@ -100,7 +116,9 @@ def _connect(settings: Settings, answers: str, letters: str) -> tuple[RequestSou
     return Inbox(settings), Outbox(producer, answers, letters)
 
 
-def _serve(scorer: Scorer, inbox: RequestSource, checks: Sequence[Callable[[], None]], stop: threading.Event) -> None:
+def _serve(
+    scorer: Scorer, inbox: RequestSource, checks: Sequence[Callable[[], None]], health: Health, stop: threading.Event
+) -> None:
     is_ready = False
     while not stop.is_set():
         scorer.step()
@@ -109,6 +127,7 @@ def _serve(scorer: Scorer, inbox: RequestSource, checks: Sequence[Callable[[], N
         if inbox.is_assigned and not is_ready:
             is_ready = True
             gc.freeze()
+            health.begin("")
             log.info("scorer.ready")
 
 
@@ -125,7 +144,7 @@ def _collecting_seldom() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _finishing(scorer: Scorer, inbox: RequestSource) -> Iterator[None]:
+def _finishing(scorer: Scorer, inbox: RequestSource, health: Health) -> Iterator[None]:
     """Answer and commit at a clean end; on a failure leave the group without committing."""
     try:
         yield
@@ -134,7 +153,14 @@ def _finishing(scorer: Scorer, inbox: RequestSource) -> Iterator[None]:
             inbox.close({}, 1.0)
         raise
     log.info("scorer.stopping")
+    health.begin("stopping")
     scorer.finish(FINISH_TIMEOUT_S)
+
+
+def _silence(watch: TopicWatch, patience_s: float) -> list[str]:
+    """Return that the broker has been silent for longer than it is asked what topics there are."""
+    silent_s = watch.age_s - CHECK_S
+    return [f"the broker does not answer for {silent_s:.0f} s"] if silent_s > patience_s else []
 
 
 def _make_states(settings: Settings, ratings: TopicInfo, cleanup: contextlib.ExitStack) -> StateSource:

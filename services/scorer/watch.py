@@ -1,6 +1,7 @@
 """Whether the topics a scorer began with are still those the broker has."""
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ class TopicWatch:
         self._topics = topics
         self._states = states
         self._failure: ConfigurationError | None = None
+        self._looked_s = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="topic watch", daemon=True)
 
@@ -73,10 +75,16 @@ class TopicWatch:
             self._states.partitions = partitions
             log.info("ratings.partitions", partitions=partitions)
 
+    @property
+    def age_s(self) -> float:
+        """How long ago the broker answered."""
+        return time.monotonic() - self._looked_s
+
     def _run(self) -> None:
         while not self._stopping.wait(CHECK_S):
             try:
                 self.look()
+                self._looked_s = time.monotonic()
             except ConfigurationError as error:
                 self._failure = error
                 return

@@ -65,6 +65,7 @@ class ActiveRelease(Generic[_Model]):
         wanted = self._wanted
         if wanted == self.live.release:
             return False
+        before = self.live.release
         try:
             self.live = Released(wanted, None if wanted is None else self._load(wanted))
         except ModelError as error:
@@ -75,6 +76,9 @@ class ActiveRelease(Generic[_Model]):
             self._refused = wanted
             return False
         self._refused = None
+        metrics.show_release(
+            self._name, before.version if before else None, wanted.version if wanted is not None else None
+        )
         return True
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from redis import exceptions
 
 from schemas.errors import StoreUnavailable
+from streams import metrics
 from streams.store.scripts import Script
 
 _AWAY = (
@@ -34,9 +35,11 @@ def as_unavailable() -> Iterator[None]:
     except exceptions.NoScriptError:
         raise
     except _AWAY as error:
+        metrics.STORE_FAILURES.inc()
         raise StoreUnavailable(f"the store did not answer: {_shown(error)}") from error
     except exceptions.ResponseError as error:
         if str(error).startswith(_AWAY_CODES):
+            metrics.STORE_FAILURES.inc()
             raise StoreUnavailable(f"the store cannot serve now: {error}") from error
         raise
 

@@ -17,18 +17,23 @@ from kafka.errors import KafkaError
 from yarl import URL
 
 from schemas.errors import BusUnavailable, Halt, StreamrecError, TopicReplaced
-from streams import metrics
 from streams.bus.clients import make_admin
 from streams.bus.dead_letters import DeadLetter
 from streams.bus.topics import describe_topics, require_topic
 from streams.catalogue import LiveCatalogue
+from streams.endpoint import serve_endpoint
+from streams.health import Health
 from streams.ratings import make_rating_decoder
 from streams.settings import Settings
 from streams.store.clients import make_async_client
+from streams.store.probe import open_probe
 from streams.store.writer import StateWriter
+from streams.tracing import Spans, open_tracing
+from streams.worker import metrics
 from streams.worker.apply import Applied, BatchApplier
 from streams.worker.claim import Claimer
 from streams.worker.idle import IdleFolder
+from streams.worker.progress import Progress
 from streams.worker.runner import PartitionRunner
 from streams.worker.session import Session
 from streams.worker.topic_guard import TopicGuard
@@ -75,6 +80,8 @@ class Worker:
 
     Args:
         settings: everything from outside.
+        health: told what the process does.
+        spans: told of each batch; None where nothing is traced.
         start_ms: where partitions that nothing is known of start; None for the start of the log.
         accepted_topic_id: id of a ratings topic made again that the state shall go on with.
         resumes: close dead-letter breakers that are open.
@@ -84,6 +91,8 @@ class Worker:
     def __init__(
         self,
         settings: Settings,
+        health: Health,
+        spans: Spans | None = None,
         *,
         start_ms: int | None = None,
         accepted_topic_id: str | None = None,
@@ -91,6 +100,9 @@ class Worker:
         rebuilds: bool = False,
     ) -> None:
         self._settings = settings
+        self._health = health
+        self._spans = spans
+        self._progress = Progress(settings.stalled_after_s)
         self._topic = settings.topic("ratings")
         self._start_ms = start_ms
         self._accepted_topic_id = accepted_topic_id
@@ -106,13 +118,20 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        self._health.begin("connecting to the broker")
         self._admin = await loop.run_in_executor(self._bus, make_admin, self._settings)
-        await loop.run_in_executor(self._bus, require_topic, self._admin, self._topic)
+        topic = await loop.run_in_executor(self._bus, require_topic, self._admin, self._topic)
+        self._health.begin("loading the catalogue")
         catalogue = await loop.run_in_executor(self._bus, LiveCatalogue, self._settings, self._admin)
         catalogue.start()
         client = make_async_client(self._settings)
         watchdog = Watchdog(loop, round(max(MIN_HANG_S, 3 * self._settings.session_timeout_s)))
-        with tempfile.TemporaryDirectory(prefix="streamrec-worker-") as data_dir:
+        with (
+            tempfile.TemporaryDirectory(prefix="streamrec-worker-") as data_dir,
+            open_probe(self._settings, topic) as probe,
+        ):
+            for check in (probe.faults, self._progress.faults, self._unasked):
+                self._health.watch(check)
             try:
                 await asyncio.to_thread(catalogue.wait_until_ready, CATALOGUE_TIMEOUT_S)
                 app = self._wire(data_dir, client, catalogue)
@@ -169,8 +188,10 @@ class Worker:
             rebuilds=self._rebuilds,
         )
         folder = IdleFolder(writer, settings.fold_idle_s)
-        runner = PartitionRunner(claimer, applier, self._guard.confirm, _report_batch, self._fail, folder.step)
-        app.transport = WorkerTransport(app.conf.broker_consumer, app, settings=settings, run_partition=runner.run)
+        runner = PartitionRunner(claimer, applier, self._guard.confirm, self._report_batch, self._fail, folder.step)
+        app.transport = WorkerTransport(
+            app.conf.broker_consumer, app, settings=settings, run_partition=runner.run, progress=self._progress
+        )
         app.producer_transport = app.transport
         return app
 
@@ -186,6 +207,7 @@ class Worker:
         for task in tasks:
             task.add_done_callback(self._note_failure)
         await self._stopping.wait()
+        self._health.begin("stopping")
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -196,10 +218,14 @@ class Worker:
             log.warning("worker.stop_timed_out", after_s=STOP_TIMEOUT_S)
 
     async def _start(self, app: faust.App) -> None:
+        self._health.begin("joining the group and claiming its partitions")
         await app.start()
         consumer = app.consumer
         assert isinstance(consumer, WorkerConsumer)
         await consumer.wait_until_claimed()
+        self._health.watch(consumer.unclaimed)
+        if not self._stopping.is_set():
+            self._health.begin("")
         log.info("worker.ready", topic=self._topic, partitions=sorted(tp.partition for tp in consumer.assignment()))
 
     async def _topic_id(self) -> str:
@@ -215,9 +241,32 @@ class Worker:
     async def _watch_services(self, app: faust.App, catalogue: LiveCatalogue) -> None:
         while True:
             await asyncio.sleep(SERVICE_CHECK_S)
+            self._health.beat()
             catalogue.check()
             if app.crashed:
                 raise StreamrecError(f"a service of Faust crashed: {app.crash_reason!r}") from app.crash_reason
+
+    def _unasked(self) -> list[str]:
+        """Return whether the broker has been silent for longer than it is asked for the topic's id."""
+        silent_s = self._guard.age_s - TOPIC_CHECK_S
+        return [f"the broker does not answer for {silent_s:.0f} s"] if silent_s > self._settings.stalled_after_s else []
+
+    def _report_batch(self, session: Session, records: Sequence[Any], done: Applied, seconds: float) -> None:
+        metrics.observe_batch(
+            done.records, done.applied, done.repeats, done.dead_letters, done.unknown_items, done.conflicts, seconds
+        )
+        figures = {
+            "next_offset": session.position,
+            "records": done.records,
+            "applied": done.applied,
+            "repeats": done.repeats,
+            "dead_letters": done.dead_letters,
+            "unknown_items": done.unknown_items,
+            "conflicts": done.conflicts,
+        }
+        log.info("batch.applied", partition=session.partition, **figures, ms=round(seconds * 1000, 2))
+        if self._spans is not None:
+            self._spans.note_batch(session.topic, session.partition, records, seconds, figures)
 
     def _note_failure(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -245,22 +294,6 @@ def _report_unchecked(error: Exception) -> None:
     log.warning("topic.unchecked", error=str(error))
 
 
-def _report_batch(session: Session, done: Applied, seconds: float) -> None:
-    metrics.observe_batch(done.applied, done.repeats, done.dead_letters, done.unknown_items, done.conflicts, seconds)
-    log.info(
-        "batch.applied",
-        partition=session.partition,
-        next_offset=session.position,
-        records=done.records,
-        applied=done.applied,
-        repeats=done.repeats,
-        dead_letters=done.dead_letters,
-        unknown_items=done.unknown_items,
-        conflicts=done.conflicts,
-        ms=round(seconds * 1000, 2),
-    )
-
-
 def run_worker(
     settings: Settings,
     start_ms: int | None = None,
@@ -283,10 +316,17 @@ def run_worker(
     gc.set_threshold(COLLECT_AFTER, 20, 20)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
-    async def main() -> int:
+    async def main(health: Health, spans: Spans | None) -> int:
         worker = Worker(
-            settings, start_ms=start_ms, accepted_topic_id=accept_topic_id, resumes=resume, rebuilds=rebuild
+            settings,
+            health,
+            spans,
+            start_ms=start_ms,
+            accepted_topic_id=accept_topic_id,
+            resumes=resume,
+            rebuilds=rebuild,
         )
         return await worker.run()
 
-    return asyncio.run(main())
+    with serve_endpoint(settings, "worker") as health, open_tracing(settings, "worker") as spans:
+        return asyncio.run(main(health, spans))

@@ -12,8 +12,8 @@ from recommender.ledger import compact, pack, unpack
 from recommender.ledger.batch import LedgerWrite
 from recommender.ledger.layout import PREFIX_BYTES
 from schemas.errors import LedgerError, RevisionConflict, StoreUnavailable
-from streams import metrics
 from streams.store.writer import Claim, IdleLedger, StateWriter
+from streams.worker import metrics
 from streams.worker.session import Session
 
 log = structlog.get_logger(__name__)

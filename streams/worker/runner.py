@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import structlog
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from schemas.errors import BusUnavailable, Fenced, GenerationChanged, OffsetMoved, PartitionLost, StoreUnavailable
+from streams.worker import metrics
 from streams.worker.apply import Applied, BatchApplier
 from streams.worker.claim import Claimer, LogEnds
 from streams.worker.session import Session
@@ -29,6 +30,8 @@ class FetchedLog(LogEnds, Protocol):
 
     topic: str
     applied: int | None
+    watermark: int | None
+    moved_s: float
     claimed: asyncio.Event
 
     async def seek(self, offset: int) -> None:
@@ -51,7 +54,7 @@ class PartitionRunner:
         claimer: takes partitions.
         applier: applies batches.
         confirm_topic: returns when the topic still had this id at this time on the monotonic clock.
-        on_batch: told what each batch did and how long it took, in seconds.
+        on_batch: told of each batch: its records, what it did, and how long that took, in seconds.
         on_failure: told what must end the worker.
         when_quiet: work for when the end of the log was reached or a batch was small; brief, and often called.
     """
@@ -61,7 +64,7 @@ class PartitionRunner:
         claimer: Claimer,
         applier: BatchApplier,
         confirm_topic: Callable[[str, float], Awaitable[None]],
-        on_batch: Callable[[Session, Applied, float], None],
+        on_batch: Callable[[Session, Sequence[Any], Applied, float], None],
         on_failure: Callable[[BaseException], None],
         when_quiet: Callable[[Session], Awaitable[None]] | None = None,
     ) -> None:
@@ -80,7 +83,9 @@ class PartitionRunner:
                 try:
                     session = await self._claim(source)
                     await source.seek(session.position)
+                    source.watermark = session.position
                     source.claimed.set()
+                    metrics.SESSIONS.inc()
                     log.info("session.began", partition=source.partition, position=session.position)
                     await self._pump(session, source)
                 except (OffsetMoved, GenerationChanged, OffsetOutOfRangeError) as error:
@@ -121,11 +126,13 @@ class PartitionRunner:
                 began = time.perf_counter()
                 done = await self._applier.apply(session, records)
                 self._fenced.pop(source.partition, None)
-                self._on_batch(session, done, time.perf_counter() - began)
+                self._on_batch(session, records, done, time.perf_counter() - began)
                 is_quiet = len(records) < BUSY_RECORDS
             else:
                 is_quiet = await self._move_when_idle(session, source)
-            source.applied = session.position
+            if records or is_quiet:
+                source.moved_s = time.monotonic()
+            source.applied = source.watermark = session.position
             if is_quiet and self._when_quiet is not None:
                 await self._when_quiet(session)
 
@@ -156,6 +163,7 @@ class PartitionRunner:
 
     async def _give_up(self, source: FetchedLog, error: Fenced) -> None:
         times = self._fenced[source.partition] = self._fenced.get(source.partition, 0) + 1
+        metrics.STALE_FENCES.inc()
         log.warning("partition.fenced", partition=source.partition, times=times, why=str(error))
         if times >= MAX_FENCED:
             self._on_failure(

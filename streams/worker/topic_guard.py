@@ -34,6 +34,11 @@ class TopicGuard:
         self._asked_at = -float("inf")
         self._known = ""
 
+    @property
+    def age_s(self) -> float:
+        """How long ago the broker was last asked and answered; infinite before it did."""
+        return self._clock() - self._asked_at
+
     async def current(self) -> str:
         """Return the id, asked for now.
 

@@ -22,6 +22,7 @@ from schemas.errors import BusUnavailable
 from streams.bus.security import security_arguments
 from streams.settings import Settings
 from streams.worker.ending import end_tasks
+from streams.worker.progress import Progress
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +63,18 @@ class PartitionLog:
         self.topic: str = tp.topic
         self.partition: int = tp.partition
         self.applied: int | None = None
+        self.watermark: int | None = None
+        self.moved_s = time.monotonic()
         self.claimed = asyncio.Event()
+
+    def known_end(self) -> int | None:
+        """Return the end of the committed records as the newest fetch saw it, None before one; from any thread."""
+        subscription = self._thread.client._subscription.subscription  # noqa: SLF001 - the public way asserts
+        state = None if subscription is None else subscription.assignment.state_value(self._tp)
+        if state is None or state.highwater is None:
+            return None
+        # A broker that knows no transactions says -1.
+        return int(state.highwater if state.lso is None or state.lso < 0 else state.lso)
 
     async def seek(self, offset: int) -> None:
         """Fetch from ``offset`` on; what was fetched before is dropped."""
@@ -209,6 +221,7 @@ class WorkerConsumer(driver.Consumer):
         for tp in self.assignment():
             if tp not in self._runners:
                 self._logs[tp] = PartitionLog(self._thread, tp)
+                self.transport.progress.add(self._logs[tp])
                 self._runners[tp] = self.add_future(self.transport.run_partition(self._logs[tp]))
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
@@ -231,6 +244,14 @@ class WorkerConsumer(driver.Consumer):
         while not (self._was_assigned and self._is_all_claimed()):  # noqa: ASYNC110 - rebalances come in between
             await asyncio.sleep(CLAIM_POLL_S)
 
+    def unclaimed(self) -> list[str]:
+        """Return which assigned partitions are not claimed; a worker that has none stands by and is well."""
+        return [
+            f"partition {log.partition} is not claimed yet"
+            for log in list(self._logs.values())
+            if not log.claimed.is_set()
+        ]
+
     def _is_all_claimed(self) -> bool:
         return set(self.assignment()) == set(self._logs) and all(log.claimed.is_set() for log in self._logs.values())
 
@@ -239,6 +260,7 @@ class WorkerConsumer(driver.Consumer):
         await self.commit()
         for tp in tps:
             self._logs.pop(tp, None)
+            self.transport.progress.drop(tp.partition)
             self._hinted.pop(tp, None)
 
     async def _drain_messages(self, fetcher: Any) -> None:
@@ -284,12 +306,16 @@ class WorkerTransport(driver.Transport):
     Args:
         settings: where the broker is.
         run_partition: runs for as long as a partition is assigned.
+        progress: told which partitions are assigned.
     """
 
     Consumer: ClassVar[type[WorkerConsumer]] = WorkerConsumer
     Producer: ClassVar[type[WorkerProducer]] = WorkerProducer
 
-    def __init__(self, *args: Any, settings: Settings, run_partition: RunPartition, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, settings: Settings, run_partition: RunPartition, progress: Progress, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.settings = settings
         self.run_partition = run_partition
+        self.progress = progress

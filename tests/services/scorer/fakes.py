@@ -73,6 +73,7 @@ class FakeInbox:
             timestamp=timestamp,
             key=key,
             value=value,
+            headers=(),
         )
         self.records.append(record)
         return record
@@ -90,6 +91,12 @@ class FakeInbox:
 
     def commit(self, offsets):
         self.commits.append(dict(offsets))
+
+    def lag(self):
+        return {}
+
+    def fault(self):
+        return ""
 
     def close(self, offsets, timeout_s):  # noqa: ARG002 - the inbox's signature
         self.closed_with = dict(offsets)

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError
 from schemas.errors import ConfigurationError, StreamrecError
 from schemas.events import Recommendation
 from services.runtime.engines import start_broker
+from services.scorer.inbox import Inbox
 from services.scorer.intake import Place
 from services.scorer.librdkafka import LibrdkafkaInbox, LibrdkafkaOutbox
 from streams.bus.clients import make_admin, make_producer
@@ -139,6 +140,31 @@ def test_a_full_queue_is_waited_for():
     outbox.send_answer(place, Recommendation(request_id="r", user_id="u"))
     producer.notes[0](None, None)
     assert outbox.take_acknowledged() == [place]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("kind", [Inbox, LibrdkafkaInbox])
+def test_lag_is_what_was_not_taken_and_a_member_has_no_fault(kind, topics):
+    produce(topics)
+    inbox = kind(topics.model_copy(update={"session_timeout_s": 2}))
+    taken = []
+
+    def lag():
+        lags = inbox.lag().values()
+        return None if not lags or None in lags else sum(lags)
+
+    def take_some():
+        taken.extend(inbox.poll(0.1, 5))
+        return lag() is not None and len(taken)
+
+    try:
+        assert inbox.lag() == {}
+        wait_until(take_some, 20, "the first records")
+        assert len(taken) + lag() == RECORDS
+        wait_until(lambda: (inbox.poll(0.1), lag() == 0)[1], 20, "everything is taken")
+        assert inbox.fault() == ""
+    finally:
+        inbox.close({}, 1.0)
 
 
 @pytest.mark.integration

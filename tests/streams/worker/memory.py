@@ -35,6 +35,8 @@ class MemoryLog:
     partition: int = 0
     topic: str = "ratings"
     applied: int | None = None
+    watermark: int | None = None
+    moved_s: float = 0.0
     claimed: asyncio.Event = field(default_factory=asyncio.Event)
     read_from: int = 0
     seeks: list[int] = field(default_factory=list)

@@ -266,5 +266,5 @@ async def _confirm(topic_id: str, fetched_at: float) -> None:
     """The topic is never another one here."""
 
 
-def _on_batch(session: Any, done: Any, seconds: float) -> None:
+def _on_batch(session: Any, records: Any, done: Any, seconds: float) -> None:
     """Nobody is told."""

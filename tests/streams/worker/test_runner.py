@@ -8,7 +8,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import structlog
-from aiokafka.errors import NoOffsetForPartitionError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError
 from redis import exceptions
 
 from recommender.ledger import LastEvent, Ledger, apply_event, entries, pack, unpack
@@ -90,7 +90,7 @@ def bench(store, make_settings, request):
             Claimer(writer, "ratings", topic_id_of_claim, **claimer),
             applier,
             guard.confirm,
-            lambda _session, done, _seconds: seen.batches.append(done),
+            lambda _session, _records, done, _seconds: seen.batches.append(done),
             seen.failures.append,
         )
         try:
@@ -809,3 +809,37 @@ def test_large_ledgers_of_one_batch_are_read_and_written_a_bounded_number_at_a_t
     assert [expected for expected, _, _ in commits] == [0, *(new for _, new, _ in commits[:-1])]
     assert [ledger.t for ledger in ledgers] == [310] * 8
     assert all(len(entries(ledger)) == 310 for ledger in ledgers)
+
+
+def test_a_partition_is_as_fresh_as_its_watermark_moved_or_was_found_at_the_end(bench):
+    async def scenario():
+        log = MemoryLog(moved_s=-1.0)
+        log.add(rating(0))
+        async with bench() as seen:
+            await applied_to(seen, log, 1)
+            after_batch, log.moved_s = log.moved_s, -1.0
+            await run_until(seen, log, lambda: log.moved_s > 0)
+        return after_batch, log.watermark
+
+    after_batch, watermark = asyncio.run(scenario())
+    assert after_batch > 0
+    assert watermark == 1
+
+
+def test_a_partition_whose_end_the_broker_does_not_tell_is_not_fresh(bench):
+    class SilentLog(MemoryLog):
+        asked = 0
+
+        async def end(self):
+            self.asked += 1
+            if self.asked > 1:
+                raise KafkaError
+            return 0
+
+    async def scenario():
+        log = SilentLog(moved_s=-1.0)
+        async with bench() as seen:
+            await run_until(seen, log, lambda: log.asked > 3)
+        return log.moved_s, log.watermark
+
+    assert asyncio.run(scenario()) == (-1.0, 0)

@@ -1,6 +1,6 @@
 from prometheus_client import REGISTRY
 
-from streams import metrics
+from streams.worker import metrics
 
 
 def read(name, **labels):
@@ -16,6 +16,6 @@ def test_a_batch_is_counted_by_what_became_of_its_events():
         "conflicts": ("streamrec_commit_conflicts_total", {}),
     }
     before = {key: read(name, **labels) for key, (name, labels) in names.items()}
-    metrics.observe_batch(5, 2, {"not_json": 3}, 4, 1, 0.01)
+    metrics.observe_batch(12, 5, 2, {"not_json": 3}, 4, 1, 0.01)
     grown = {key: read(name, **labels) - before[key] for key, (name, labels) in names.items()}
     assert grown == {"applied": 5, "repeats": 2, "letters": 3, "unknown_items": 4, "conflicts": 1}
