@@ -20,6 +20,7 @@ from recommender.ledger.layout import (
     PREFIX_BYTES,
     TAIL_MAX,
     VERSION,
+    WRITTEN,
     Ledger,
     Records,
     entries,
@@ -278,6 +279,9 @@ def _window_of(known: StoredLedger | None, t: int) -> list[int]:
     """Return the event ids that the next event may be a repeat of, oldest first."""
     if known is None:
         return []
+    if known.value[:2] != WRITTEN:
+        older: list[int] = unpack(known.value).tail["event"][-window(t) :].tolist()
+        return older
     start = FIXED_BYTES + 8 * int.from_bytes(known.value[2:4], "little")
     if known.is_whole:
         start += ENTRY.itemsize * int.from_bytes(known.value[4:8], "little")

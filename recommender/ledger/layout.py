@@ -12,7 +12,7 @@ The first 16 bytes (to ``rev``) identify a revision; the guarded commit compares
 events whose item had no vector when the mean was made: a mean with any is not to be trusted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from struct import Struct
@@ -25,6 +25,8 @@ from schemas.errors import LedgerError
 
 VERSION = 1
 LAYOUT = 1
+WRITTEN = bytes((VERSION, LAYOUT))
+"""The first two bytes of every ledger that is written."""
 PREFIX_BYTES = 16
 FIXED_BYTES = 56
 TAIL_MAX = 64
@@ -129,25 +131,23 @@ def pack(ledger: Ledger) -> bytes:
     return header.tobytes() + ledger.base.tobytes() + ledger.tail.tobytes()
 
 
-def check_version(value: bytes) -> None:
-    """Refuse bytes that are no ledger of this version.
+def unpack(value: bytes) -> Ledger:
+    """Return the ledger of stored bytes, in any version that :data:`READERS` has.
 
     Raises:
-        LedgerError: naming the numbers.
+        LedgerError: a version that is not known, or a length that does not fit the header.
     """
     if len(value) < FIXED_BYTES:
         raise LedgerError(f"a ledger has at least {FIXED_BYTES} bytes, got {len(value)}")
-    if value[0] != VERSION or value[1] != LAYOUT:
-        raise LedgerError(f"ledger version must be {VERSION}.{LAYOUT}, got {value[0]}.{value[1]}")
+    read = READERS.get(value[:2])
+    if read is None:
+        known = ", ".join(f"{version}.{layout}" for version, layout in READERS)
+        raise LedgerError(f"ledger version must be {known}, got {value[0]}.{value[1]}")
+    return read(value)
 
 
-def unpack(value: bytes) -> Ledger:
-    """Return the ledger of stored bytes; arrays are read-only views of them.
-
-    Raises:
-        LedgerError: another version, or a length that does not fit the header.
-    """
-    check_version(value)
+def _unpack_written(value: bytes) -> Ledger:
+    """Return the ledger of bytes as :func:`pack` writes them; arrays are read-only views of them."""
     dim = int.from_bytes(value[2:4], "little")
     size = FIXED_BYTES + 8 * dim
     base, rev, t, topic, offset, partition, unembedded, embedding_id = _unpack_fixed(value)
@@ -165,6 +165,14 @@ def unpack(value: bytes) -> Ledger:
         base=np.frombuffer(value, ENTRY, base, size),
         tail=np.frombuffer(value, EVENT, tail_bytes // EVENT.itemsize, size + base_bytes),
     )
+
+
+READERS: dict[bytes, Callable[[bytes], Ledger]] = {WRITTEN: _unpack_written}
+"""How to read a ledger, by its first two bytes.
+
+A version is read one release before it is written, and for as long as a state may hold it: docs/adr/0018. Whatever a
+version looks like, its first 16 bytes identify a revision, and it has at least as many bytes as this one's header.
+"""
 
 
 def fold_events(base: Records, events: Records, first_t: int) -> Records:

@@ -7,7 +7,7 @@ the shard has applied, with what the fold went out from, and refuses what is old
 from collections.abc import Iterable, Sequence
 
 from recommender.ledger.batch import EmbeddedItems, LedgerWrite, StoredLedger
-from recommender.ledger.layout import ENTRY, EVENT, PREFIX_BYTES, TAIL_MAX, header_dtype, most_in_tail
+from recommender.ledger.layout import ENTRY, EVENT, PREFIX_BYTES, TAIL_MAX, WRITTEN, header_dtype, most_in_tail
 
 _ABSENT = StoredLedger(b"", is_whole=True)
 """Stands for a user without a ledger: not to be folded from, but what is written first is kept."""
@@ -115,7 +115,7 @@ class LedgerCache:
 
     def _shortened(self, ledger: StoredLedger) -> StoredLedger:
         value = ledger.value
-        if not ledger.is_whole or len(value) < self._whole_bytes:
+        if not ledger.is_whole or len(value) < self._whole_bytes or value[:2] != WRITTEN:
             return ledger
         size = header_dtype(int.from_bytes(value[2:4], "little")).itemsize
         first = size + ENTRY.itemsize * int.from_bytes(value[4:8], "little")

@@ -9,7 +9,7 @@ import numpy as np
 from redis.asyncio import Redis
 
 from recommender.ledger.batch import EmbeddedItems, LedgerWrite, StoredLedger
-from recommender.ledger.layout import ENTRIES_AN_EVENT, TAIL_KEEP, TAIL_MAX, Records, header_dtype
+from recommender.ledger.layout import ENTRIES_AN_EVENT, TAIL_KEEP, TAIL_MAX, WRITTEN, Records, header_dtype
 from schemas.errors import Refusal, RevisionConflict, StateMismatch, StoreUnavailable
 from streams.store.calls import as_unavailable, call_script_async
 from streams.store.generations import Generation, scale_line
@@ -227,7 +227,7 @@ class StateWriter:
             [keys.live_generation, *keys.ledgers(user_ids), keys.forgotten],
             [
                 keys.generation,
-                items.dim,
+                WRITTEN + items.dim.to_bytes(2, "little"),
                 items.embedding_id,
                 header_dtype(items.dim).itemsize,
                 TAIL_MAX,

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from recommender.ledger import ENTRY, EVENT, LastEvent, Ledger, apply_event, compact, entries, pack, unpack
 from recommender.ledger.batch import EmbeddedItems, EventBatch, LedgerWrite, StoredLedger, fold_batch
-from recommender.ledger.layout import FIXED_BYTES, PREFIX_BYTES, header_dtype, window
+from recommender.ledger.layout import FIXED_BYTES, PREFIX_BYTES, READERS, WRITTEN, header_dtype, window
 from schemas.errors import LedgerError
+from tests.next_layout import NEXT, read_next, to_next
 
 TOPIC, PARTITION = 77, 3
 DIM = 3
@@ -199,3 +200,31 @@ def test_ledger_that_cannot_be_read_is_refused_not_written_over(length, version)
     batch = EventBatch(np.zeros(1, np.int64), np.array([(10, 50000, 0)], EVENT), np.array([1], np.uint64))
     with pytest.raises(LedgerError):
         fold_batch(batch, [StoredLedger(value, is_whole=True)], np.zeros(1, np.uint64), TOPIC, PARTITION, ITEMS)
+
+
+@pytest.fixture
+def _next_layout_is_known(monkeypatch):
+    monkeypatch.setitem(READERS, NEXT, read_next)
+
+
+@pytest.mark.usefixtures("_next_layout_is_known")
+@pytest.mark.parametrize("count", [10, 300])
+def test_ledger_of_another_layout_is_folded_as_if_it_were_of_this_one_and_written_in_this_one(count):
+    (before,) = fold_in_batches([(0, 10 + i % 60, 40_000, i + 1) for i in range(count)], [], users=1)
+    records = np.array([(11, 20_000, count), (12, 30_000, 0)], EVENT)
+    batch = EventBatch(np.zeros(2, np.int64), records, np.arange(count, count + 2, dtype=np.uint64))
+    for stored in (before, to_next(before)):
+        folded = fold_batch(batch, [StoredLedger(stored, True)], np.zeros(1, np.uint64), TOPIC, PARTITION, ITEMS)
+        (change,) = folded.writes
+        assert folded.applied.tolist() == [False, True]
+        assert change.expected == stored[:PREFIX_BYTES]
+        after = unpack(write(stored, change))
+        assert (change.head[:2], after.t, after.rev) == (WRITTEN, count + 1, unpack(before).rev + 1)
+        np.testing.assert_array_equal(entries(after), entries(unpack(fold_in_batches_after(before, records[1:]))))
+
+
+def fold_in_batches_after(value, records):
+    batch = EventBatch(np.zeros(len(records), np.int64), records, np.array([999], np.uint64))
+    whole = [StoredLedger(value, True)]
+    (change,) = fold_batch(batch, whole, np.zeros(1, np.uint64), TOPIC, PARTITION, ITEMS).writes
+    return change.head

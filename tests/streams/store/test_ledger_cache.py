@@ -9,6 +9,7 @@ from recommender.ledger import EVENT, LastEvent, Ledger, apply_event, pack
 from recommender.ledger.batch import EmbeddedItems, LedgerWrite, StoredLedger
 from recommender.ledger.layout import PREFIX_BYTES, header_dtype
 from streams.store.ledger_cache import LedgerCache
+from tests.next_layout import to_next
 
 ITEMS = EmbeddedItems(b"vectors1", np.array([1, 2], np.uint64), np.ones((2, 2)))
 SIZE = header_dtype(2).itemsize
@@ -159,3 +160,8 @@ def test_cache_of_no_bytes_keeps_nothing():
     cache = LedgerCache(0, WHOLE_BYTES)
     cache.add("u", whole(ledger_of(1)))
     assert find(cache) is None
+
+
+def test_large_ledger_of_another_layout_is_kept_whole(cache):
+    cache.add("u", whole(to_next(ledger_of(70))))
+    assert find(cache) == whole(to_next(ledger_of(70)))

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from recommender.ledger import EVENT, LastEvent, Ledger, apply_event, unpack
+from recommender.ledger import EVENT, LastEvent, Ledger, apply_event, pack, unpack
 from recommender.ledger.batch import EmbeddedItems, EventBatch, fold_batch
 from schemas.errors import (
     Fenced,
@@ -27,6 +27,7 @@ from streams.store.calls import as_unavailable
 from streams.store.clients import make_async_client, make_client
 from streams.store.scripts import COMMIT
 from streams.store.writer import DELTA, Claim, StateWriter, Watermark
+from tests.next_layout import NEXT
 from tests.streams.store.mutants import NO_FENCE, NO_GENERATION, NO_OFFSET, NO_OWNER, NO_REVISION, without
 
 pytestmark = pytest.mark.integration
@@ -363,3 +364,22 @@ def test_read_stops_before_the_bytes_pass_the_bound_but_not_before_the_first(wri
 
     # A ledger of one event and no mean is 56 + 20 bytes, so two of them fit into 200.
     assert asyncio.run(scenario()) == ([3, 2, 2, 1], 1)
+
+
+def test_large_ledger_of_another_layout_is_read_whole(writer_of):
+    ledger = Ledger.empty(0)
+    for offset in range(90):
+        ledger = apply_event(ledger, item=offset, rating=30_000, event=0, at=LastEvent(1, 0, offset), x=None)
+    same_header = NEXT + pack(ledger)[len(NEXT) :]
+    values = [pack(ledger), same_header]
+
+    async def scenario():
+        async with writer_of() as (writer, client):
+            claim, _ = await writer.assign(0, TOPIC, 0, "me", 0)
+            for user, value in zip("uv", values, strict=True):
+                await client.set(claim.keys.ledger(user), value)
+            return (await writer.read(claim, ["u", "v"], [1, 1], NO_ITEMS)).ledgers
+
+    present, other = asyncio.run(scenario())
+    assert not present.is_whole
+    assert (other.is_whole, other.value) == (True, values[1])
