@@ -106,13 +106,15 @@ def test_the_lower_of_both_targets_counts():
 
 
 def test_a_target_action_is_smoothed_by_noise_in_units_of_the_vectors_spread():
-    learned, made = learner(Td3, replace(SETTINGS, noise=2.0, noise_bound=0.5, temperature=1.0))
+    made, vectors = batch()
+    settings = replace(SETTINGS, noise=0.5, noise_bound=0.5, temperature=1.0)
+    learned = Td3(Actor(2, 3, 8, 0.5, spread=0.5), 3.0 * vectors, settings)
     move(learned.actor, *learned.critics)
     torch.manual_seed(3)
     y = learned._targets(made)
     torch.manual_seed(3)
     spread = learned.vectors.std()
-    noise = (2.0 * spread * torch.randn(6, 3)).clamp(-0.5 * spread, 0.5 * spread)
+    noise = (0.5 * spread * torch.randn(6, 3)).clamp(-0.5 * spread, 0.5 * spread)
     near = items_near(learned.actor_target(made.next_state) + noise, learned.vectors, 1.0)
     worth = torch.minimum(*(target.value(made.next_state, near) for target in learned.critic_targets))
     torch.testing.assert_close(y, (made.reward + SETTINGS.gamma * worth).detach())

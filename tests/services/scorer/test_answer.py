@@ -144,7 +144,7 @@ def test_an_unreadable_ledger_is_named():
 
 def test_an_unknown_policy_is_refused():
     with pytest.raises(RequestError, match="policy must be one of"):
-        make_answerer().answer(ask(policy="bcq"), make_sight({"u": None}))
+        make_answerer().answer(ask(policy="nobody"), make_sight({"u": None}))
 
 
 def test_a_refusal_has_a_code_no_items_and_the_state_if_it_was_looked_at():

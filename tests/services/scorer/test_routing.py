@@ -22,8 +22,8 @@ def test_a_request_gets_the_policy_it_names_and_the_default_when_it_names_none()
 
 
 def test_an_unknown_policy_is_refused_with_the_names_there_are():
-    with pytest.raises(RequestError, match=r"policy must be one of random, greedy, .*, got 'bcq'") as refusal:
-        Routing({"greedy": 1.0}, PolicySettings(), 7).policy_of(request("bcq"))
+    with pytest.raises(RequestError, match=r"policy must be one of random, greedy, .*, got 'nobody'") as refusal:
+        Routing({"greedy": 1.0}, PolicySettings(), 7).policy_of(request("nobody"))
     assert (refusal.value.code, refusal.value.user_id) == ("unknown_policy", "u")
 
 

@@ -122,7 +122,7 @@ class TestAnswering:
 
         before = {code: count(code) for code in ("ok", "unknown_policy")}
         bench.ask("r1")
-        bench.ask("r2", policy="bcq")
+        bench.ask("r2", policy="nobody")
         bench.scorer.step()
         assert {code: count(code) - before[code] for code in before} == {"ok": 1, "unknown_policy": 1}
 
@@ -154,7 +154,7 @@ ANSWERED_FAULTS = {
     "ts_ms in words": ({"ts_ms": "now"}, "invalid_request"),
     "another version": ({"v": 2}, "invalid_request"),
     "policy a number": ({"policy": 3}, "invalid_request"),
-    "policy unknown": ({"policy": "bcq"}, "unknown_policy"),
+    "policy unknown": ({"policy": "nobody"}, "unknown_policy"),
     "policy in capitals": ({"policy": "Greedy"}, "unknown_policy"),
     "an unknown filter": ({"filters": {"price": 3}}, "invalid_filter"),
     "an unknown genre condition": ({"filters": {"genres": {"some": []}}}, "invalid_filter"),

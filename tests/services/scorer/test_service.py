@@ -165,7 +165,7 @@ def test_bad_requests_are_answered_or_dead_lettered_and_the_next_is_served(score
         }.items()
     }
     scorer.produce("requests", b"u", b'{"request_id": "bad k", "user_id": "u", "k": 0}')
-    scorer.produce("requests", b"u", b'{"request_id": "bad policy", "user_id": "u", "policy": "bcq"}')
+    scorer.produce("requests", b"u", b'{"request_id": "bad policy", "user_id": "u", "policy": "nobody"}')
     scorer.produce("requests", b"u", b'{"request_id": "bad filter", "user_id": "u", "filters": {"price": 1}}')
     assert scorer.exchange(user_id="u").error is None
     assert scorer.answer("bad k").error.code == "invalid_request"
