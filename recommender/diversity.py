@@ -29,7 +29,8 @@ class DiversityLimits:
     Attributes:
         coverage: the least share of the catalogue.
         entropy: the least entropy, in bits; lists that are all the same ten items have 3.3.
-        distance: the least intra-list distance; lists of items that are all alike have 0.
+        distance: the least intra-list distance; lists of items that are all alike have 0. Where vectors say nothing
+            that tells items apart, so has every list, so none is asked for by default.
 
     Raises:
         ValueError: a limit is out of its range.
@@ -37,7 +38,7 @@ class DiversityLimits:
 
     coverage: float = 0.02
     entropy: float = 4.0
-    distance: float = 0.05
+    distance: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.coverage <= 1.0:
@@ -58,7 +59,7 @@ class DiversityLimits:
             faults.append(f"coverage {found.coverage:.3g} is below {self.coverage:g}")
         if found.entropy < self.entropy:
             faults.append(f"entropy {found.entropy:.3g} bits is below {self.entropy:g}")
-        if found.intra_list_distance < self.distance:
+        if max(found.intra_list_distance, 0.0) < self.distance:
             faults.append(f"intra-list distance {found.intra_list_distance:.3g} is below {self.distance:g}")
         return ", ".join(faults) or None
 

@@ -124,7 +124,7 @@ class Settings(BaseSettings):
         4.0, ge=0, description="entropy in bits of the items a policy shows, below which it has collapsed"
     )
     least_distance: float = Field(
-        0.05, ge=0, le=2, description="mean 1 - cos of the items in a list of a policy, below which it has collapsed"
+        0.0, ge=0, le=2, description="mean 1 - cos of the items in a list of a policy, below which it has collapsed"
     )
     session_timeout_s: float = Field(10.0, ge=1, description="group session timeout; stock brokers want 6 or more")
     rebalance_timeout_s: float = Field(5.0, ge=0.5, description="how long members have to rejoin a group")

@@ -22,10 +22,11 @@ def test_short_lists_count_what_they_have():
 
 
 def test_what_is_below_a_limit_is_named_and_nothing_else():
-    limits = DiversityLimits(coverage=0.1, entropy=4.0)
+    limits = DiversityLimits(coverage=0.1, entropy=4.0, distance=0.05)
     assert limits.fault_of(Diversity(0.1, 0.05, 4.0)) is None
     assert limits.fault_of(Diversity(0.05, 0.05, 3.5)) == "coverage 0.05 is below 0.1, entropy 3.5 bits is below 4"
     assert limits.fault_of(Diversity(0.1, 0.04, 4.0)) == "intra-list distance 0.04 is below 0.05"
+    assert DiversityLimits().fault_of(Diversity(0.1, -1e-16, 4.0)) is None
 
 
 @pytest.mark.parametrize(
