@@ -101,14 +101,15 @@ def _why_not(script: Script, recorded: Recommendation, again: Recommendation, *,
     """Return why two answers cannot be compared; empty when they can."""
     if recorded.user_id in script.doubtful:
         return script.doubtful[recorded.user_id]
-    if not (used_statistics(recorded) or used_statistics(again)):
+    is_error = recorded.error is not None or again.error is not None
+    if is_error or not (used_statistics(recorded) or used_statistics(again)):
         return ""
     if not serial:
         return STATISTICS_USED
     if script.gap:
         return f"it used item statistics, and {script.gap}"
     if recorded.state.statistics_to != recorded.state.applied_to:
-        return "it used item statistics of another moment than the user's state, as of a state of several shards"
+        return "it used item statistics of another moment than the user's state"
     return ""
 
 

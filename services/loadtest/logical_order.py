@@ -82,7 +82,7 @@ class Script:
         left_out: requests that are not played, by why.
         answered: requests of the record that were answered.
         doubtful: users whose t at an answer is not sure, and why.
-        gap: why the log is not known whole; empty when it is.
+        gap: why it is not known from which events the item statistics of an answer came; empty when it is.
     """
 
     ratings: list[PlayedRating] = field(default_factory=list)
@@ -105,6 +105,9 @@ def make_script(record: Record, decoder: RatingDecoder) -> Script:
         DataError: an answer cannot be read or answers no request of the record; an event has a user forgotten.
     """
     script = Script()
+    shards = record.about.get("settings", {}).get("shards", 1)
+    if shards != 1:
+        script.gap = f"its state had {shards} shards, each of which may have been at another moment"
     _add_ratings(script, record.ratings, decoder)
     answers = _first_answers(record.answers)
     script.answered = len(answers)

@@ -4,6 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from schemas.codec import RatingDecoder, encode
 from services.loadtest import again
@@ -12,6 +14,7 @@ from services.loadtest.logical_order import make_script
 from tests.services.loadtest.recorded import answered, asked, rated, record_of
 
 LATE = 2
+BAD = b"bad"
 
 
 class MemoryBus:
@@ -26,12 +29,12 @@ class MemoryBus:
         self.log = []
         self.polls = 0
         self.due = []
-        self.t = {}
+        self.events = {}
         self.applied = 0
         self.open = []
 
     def rate(self, rating):
-        self.log.append(json.loads(rating.value)["item_id"])
+        self.log.append("bad" if rating.value == BAD else json.loads(rating.value)["item_id"])
         self.due.append((self.polls + LATE, rating))
 
     def request(self, user_id, value):
@@ -44,7 +47,7 @@ class MemoryBus:
         self._apply(self.polls)
         waiting, self.open, given = self.open, [], 0
         for user_id, fields in reversed(waiting):
-            t = self.t.get(user_id, 0)
+            t = len(self.events.get(user_id, ()))
             if given == self.answers_a_poll or (fields["min_t"] is not None and t < fields["min_t"]):
                 self.open.append((user_id, fields))
             else:
@@ -57,8 +60,10 @@ class MemoryBus:
     def _apply(self, until):
         while self.due and self.due[0][0] <= until:
             _, rating = self.due.pop(0)
-            self.t[rating.key] = rating.t
             self.applied += 1
+            if rating.value != BAD:
+                event = json.loads(rating.value)
+                self.events.setdefault(event["user_id"], {})[event["event_id"] or self.applied] = rating
 
 
 def make(policy="greedy_compat"):
@@ -121,6 +126,39 @@ def test_in_one_order_nothing_goes_on_before_every_request_of_a_moment_is_answer
     assert bus.log == ["u1", "?0", "?1", "?2", "u2", "?3"]
 
 
+@given(st.data())
+@settings(max_examples=25)
+def test_whatever_was_asked_while_whatever_was_sent_is_answered_as_it_was(data):
+    # A run of one shard: at every moment some of each partition is applied, and requests are answered from that.
+    sent = data.draw(
+        st.lists(st.tuples(st.sampled_from("uvwx"), st.none() | st.integers(0, 5), st.booleans()), max_size=24)
+    )
+    ratings, requests, answers = [], [], []
+    cut, events = {0: 0, 1: 0}, {}
+    for n, (user, event, is_bad) in enumerate(sent):
+        partition = "uvwx".index(user) % 2
+        event_id = None if event is None else f"{user}{event}"
+        ratings.append((BAD if is_bad else rated(user, f"i{n}", event_id=event_id), partition, cut[partition]))
+        cut[partition] += 1
+        if not is_bad:
+            events.setdefault(user, set()).add(event_id or n)
+        for user_id in data.draw(st.lists(st.sampled_from("uvwxyz"), max_size=2)):
+            requests.append(asked(f"r{len(requests)}", user_id))
+            seen = len(events.get(user_id, ()))
+            answers.append(answered(f"r{len(answers)}", user_id, seen, cut, policy="greedy"))
+    record = record_of(data.draw(st.permutations(ratings)), data.draw(st.permutations(requests)), answers)
+    script = make_script(record, RatingDecoder(0.5, 5.0))
+    answers_a_poll = data.draw(st.integers(1, 3))
+    serially = play_script(script, MemoryBus("greedy", answers_a_poll), serial=True)
+    assert (serially.compared, serially.named, serially.not_compared) == (len(requests), [], {})
+    free = make_script(
+        replace(record, answers=[value.replace(b"greedy", b"greedy_compat") for value in record.answers]),
+        RatingDecoder(0.5, 5.0),
+    )
+    by_user = play_script(free, MemoryBus("greedy_compat", answers_a_poll), serial=False)
+    assert (by_user.compared, by_user.named, by_user.not_compared) == (len(requests), [], {})
+
+
 def test_no_more_requests_are_open_than_wait_well(monkeypatch):
     monkeypatch.setattr(again, "OPEN_AT_ONCE", 1)
     script, bus = make(), MemoryBus()
@@ -141,6 +179,19 @@ def test_answer_of_a_policy_that_uses_statistics_now_is_listed_too():
     assert list(comparison.not_compared) == [STATISTICS_USED]
 
 
+def test_error_in_place_of_an_answer_is_named_whatever_the_answer_used():
+    script, bus = make("greedy"), MemoryBus("greedy")
+    original = bus.poll
+
+    def poll():
+        for answer in original():
+            yield answered("u?2", "u", code="internal") if answer.request_id == "u?2" else answer
+
+    bus.poll = poll
+    comparison = play_script(script, bus, serial=False)
+    assert [(each.request_id, each.what, each.again) for each in comparison.named] == [("u?2", "error", "internal")]
+
+
 def test_statistics_of_a_log_that_is_not_known_whole_are_not_compared():
     script = make("greedy")
     script.gap = "a hole"
@@ -148,14 +199,14 @@ def test_statistics_of_a_log_that_is_not_known_whole_are_not_compared():
     assert list(comparison.not_compared) == ["it used item statistics, and a hole"]
 
 
-def test_statistics_of_several_shards_are_not_compared():
+def test_statistics_of_another_moment_than_the_state_are_not_compared():
     script = make("greedy")
     other = script.requests[0].recorded
     other.state.statistics_to = {"0": 0}
     script.requests[0] = replace(script.requests[0], answer=encode(other))
     comparison = play_script(script, MemoryBus("greedy"), serial=True)
     ((why, ids),) = comparison.not_compared.items()
-    assert ("several shards" in why, ids, comparison.compared) == (True, ["u?1"], 5)
+    assert ("of another moment" in why, ids, comparison.compared) == (True, ["u?1"], 5)
 
 
 def test_doubtful_users_are_named():

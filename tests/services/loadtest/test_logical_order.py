@@ -1,6 +1,7 @@
 """Which request belongs between which ratings, by the users' t and by the log."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -147,6 +148,12 @@ def test_user_whose_t_is_not_sure_is_named(ratings, doubtful):
 )
 def test_log_that_is_not_known_whole_is_said_so(ratings, gap):
     assert script_of(ratings).gap == gap
+
+
+def test_statistics_of_a_state_of_several_shards_are_not_known():
+    for shards, gap in ((1, ""), (2, "its state had 2 shards, each of which may have been at another moment")):
+        record = replace(record_of(), about={"settings": {"shards": shards}})
+        assert make_script(record, DECODER).gap == gap
 
 
 def test_in_the_log_a_request_goes_behind_the_events_its_answer_saw_and_before_all_others():
