@@ -70,7 +70,8 @@ class PartitionLog:
     def known_end(self) -> int | None:
         """Return the end of the committed records as the newest fetch saw it, None before one; from any thread."""
         subscription = self._thread.client._subscription.subscription  # noqa: SLF001 - the public way asserts
-        state = None if subscription is None else subscription.assignment.state_value(self._tp)
+        assignment = None if subscription is None else subscription.assignment
+        state = None if assignment is None else assignment.state_value(self._tp)
         if state is None or state.highwater is None:
             return None
         # A broker that knows no transactions says -1.

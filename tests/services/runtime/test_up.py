@@ -54,7 +54,7 @@ def pids_of(up):
 def test_it_says_where_broker_and_store_are_and_settings_find_them(folder, supervisor):
     up = start_up(supervisor)
     written = tomllib.loads((folder / ".streamrec" / "up.toml").read_text())
-    assert written.keys() == {"bootstrap_servers", "redis_url", *SUITED_TO_TANSU}
+    assert written.keys() == {"bootstrap_servers", "redis_url", "metrics_port", *SUITED_TO_TANSU}
     settings = Settings()
     assert {name: getattr(settings, name) for name in written} == written
     with redis.Redis.from_url(settings.redis_url) as client:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
+from faust.types import TP
 
 from streams.worker import ending as module
 from streams.worker.ending import end_tasks
@@ -59,12 +60,16 @@ def test_revocation_returns_though_a_runner_swallows_its_cancellation():
         async def commit():
             committed.append(runner.done())
 
-        consumer = SimpleNamespace(_runners={"tp": runner}, _logs={"tp": None}, _hinted={"tp": 7}, commit=commit)
+        dropped, tp = [], TP("ratings", 3)
+        transport = SimpleNamespace(progress=SimpleNamespace(drop=dropped.append))
+        consumer = SimpleNamespace(
+            _runners={tp: runner}, _logs={tp: None}, _hinted={tp: 7}, commit=commit, transport=transport
+        )
         try:
             async with asyncio.timeout(10):
-                await WorkerConsumer._end_runners(consumer, {"tp"})
+                await WorkerConsumer._end_runners(consumer, {tp})
         finally:
             runner.cancel()
-        return committed, consumer._runners, consumer._logs, consumer._hinted
+        return committed, consumer._runners, consumer._logs, consumer._hinted, dropped
 
-    assert asyncio.run(scenario()) == ([True], {}, {}, {})
+    assert asyncio.run(scenario()) == ([True], {}, {}, {}, [3])
