@@ -11,6 +11,7 @@ import numpy as np
 from recommender.arrays import Hashes
 from recommender.ledger import ENTRY, EVENT, LastEvent, Ledger, pack
 from recommender.ledger.batch import EmbeddedItems, EventBatch
+from recommender.ledger.layout import Records
 from schemas.codec import RatingDecoder
 from services.runtime.engines import Engine, start_store
 from streams.settings import Settings
@@ -59,14 +60,17 @@ class Hand:
         namespace: of the state.
         items: the catalogue.
         loop: where its calls run.
+        shards: that the state has; events go to the first one.
     """
 
-    def __init__(self, url: str, namespace: str, items: EmbeddedItems, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, url: str, namespace: str, items: EmbeddedItems, loop: asyncio.AbstractEventLoop, shards: int = 1
+    ) -> None:
         self.settings = Settings(redis_url=url, namespace=namespace, store_timeout_s=60)
         self.keys = ShardKeys(namespace, 0)
         self._loop = loop
         self._client = make_async_client(self.settings)
-        writer = StateWriter(self._client, namespace, 1, self.settings.rating_scale)
+        self._writer = writer = StateWriter(self._client, namespace, shards, self.settings.rating_scale)
         self._items = items
         self.folder = IdleFolder(writer, 0, itertools.count(1.0).__next__)
         self.applier = BatchApplier(writer, RatingDecoder(0.5, 5), _no_letters, lambda: items, _count_none)
@@ -88,6 +92,12 @@ class Hand:
     def apply(self, user_ids: Sequence[str], items: Hashes) -> None:
         """Apply events of at most 512 users, and return when they are committed; ``items`` has the shape [E, users]."""
         self._loop.run_until_complete(self._apply(user_ids, items))
+
+    def change_statistics(self, shard: int, partition: int, deltas: Records) -> None:
+        """Change item statistics by another partition or in another shard than the first, and nothing else there."""
+        claim = self._loop.run_until_complete(self._writer.assign(shard, TOPIC_ID, partition, "benchmark", 0))
+        assert claim is not None
+        self._loop.run_until_complete(self._writer.commit(claim[0], 0, 1, deltas=deltas))
 
     def fold_idle(self, users: int) -> None:
         """Make the ledgers of idle users smaller, in as many steps as it takes to look at so many users once."""

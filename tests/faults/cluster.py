@@ -1,4 +1,4 @@
-"""A Valkey cluster of three primaries with a replica each, on one machine."""
+"""A Valkey cluster of three primaries, with or without a replica each, on one machine."""
 
 import contextlib
 from pathlib import Path
@@ -45,13 +45,18 @@ class ClusterNode(Valkey):
 class Cluster:
     """The cluster, running; a context manager.
 
+    Args:
+        directory: data and logs of the nodes.
+        has_replicas: whether each primary has one.
+
     Attributes:
         url: as ``redis_url`` names it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, has_replicas: bool = True) -> None:
         self._stack = contextlib.ExitStack()
-        self._servers = [ClusterNode(directory / f"node{number}") for number in range(2 * PRIMARIES)]
+        count = 2 * PRIMARIES if has_replicas else PRIMARIES
+        self._servers = [ClusterNode(directory / f"node{number}") for number in range(count)]
         self.nodes = [self._stack.enter_context(Engine(server)) for server in self._servers]
         self.clients = [self._stack.enter_context(redis.Redis(port=node.port)) for node in self.nodes]
         self._join()
@@ -65,7 +70,7 @@ class Cluster:
         for client, start, end in zip(self.clients, edges, edges[1:], strict=False):
             client.execute_command("CLUSTER ADDSLOTSRANGE", start, end - 1)
         ids = [client.execute_command("CLUSTER MYID").decode() for client in self.clients]
-        count = 2 * PRIMARIES
+        count = len(self.nodes)
         wait_until(lambda: all(len(client.cluster("nodes")) == count for client in self.clients), 20, "nodes have met")
         for client, primary in zip(self.clients[PRIMARIES:], ids, strict=False):
             client.execute_command("CLUSTER REPLICATE", primary)

@@ -1,0 +1,1 @@
+"""What the scaling benchmark is made of."""
