@@ -229,7 +229,7 @@ class _Run:
         if any(name.startswith("learner.") for name in parts):
             for name, own in self._learner().parts.items():
                 own.load_state_dict(parts[f"learner.{name}"])
-        if self.ring is not None:
+        if self.ring is not None and checkpoint["of"] == of:
             self.ring.load_state_dict(parts["ring"])
         self.step, self.best = checkpoint["step"], checkpoint["best"]
         self.trace = [ActorStep(*each) for each in checkpoint["trace"]]
