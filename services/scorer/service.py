@@ -159,8 +159,10 @@ def _finishing(scorer: Scorer, inbox: RequestSource, health: Health) -> Iterator
 
 def _silence(watch: TopicWatch, patience_s: float) -> list[str]:
     """Return that the broker has been silent for longer than it is asked what topics there are."""
-    silent_s = watch.age_s - CHECK_S
-    return [f"the broker does not answer for {silent_s:.0f} s"] if silent_s > patience_s else []
+    is_silent = watch.age_s > CHECK_S + patience_s
+    return (
+        [f"the broker, asked for topics every {CHECK_S:.0f} s, answered {watch.age_s:.0f} s ago"] if is_silent else []
+    )
 
 
 def _make_states(settings: Settings, ratings: TopicInfo, cleanup: contextlib.ExitStack) -> StateSource:

@@ -247,9 +247,11 @@ class Worker:
                 raise StreamrecError(f"a service of Faust crashed: {app.crash_reason!r}") from app.crash_reason
 
     def _unasked(self) -> list[str]:
-        """Return whether the broker has been silent for longer than it is asked for the topic's id."""
-        silent_s = self._guard.age_s - TOPIC_CHECK_S
-        return [f"the broker does not answer for {silent_s:.0f} s"] if silent_s > self._settings.stalled_after_s else []
+        """Return that the broker is silent to a worker without a partition; else its partitions tell, and sooner."""
+        is_silent = self._guard.age_s > TOPIC_CHECK_S + self._settings.stalled_after_s
+        if self._progress.has_partitions or not is_silent:
+            return []
+        return [f"the broker, asked for topics every {TOPIC_CHECK_S:.0f} s, answered {self._guard.age_s:.0f} s ago"]
 
     def _report_batch(self, session: Session, records: Sequence[Any], done: Applied, seconds: float) -> None:
         metrics.observe_batch(

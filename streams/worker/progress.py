@@ -59,11 +59,16 @@ class Progress:
             with contextlib.suppress(KeyError):
                 gauge.remove(str(partition))
 
+    @property
+    def has_partitions(self) -> bool:
+        """Whether this worker has any."""
+        return bool(self._logs)
+
     def faults(self) -> list[str]:
         """Return which partitions stand still, and how far behind each is."""
         return [
             f"partition {log.partition} is stalled: watermark {_shown(log.watermark)}, {_shown(lag_of(log))} records "
-            f"behind, neither moved nor at the end of the log for {self._age_s(log):.1f} s"
+            f"behind the end last seen, neither moved nor found there for {self._age_s(log):.1f} s"
             for log in list(self._logs.values())
             if self._age_s(log) > self._stalled_after_s
         ]

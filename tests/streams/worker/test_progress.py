@@ -60,7 +60,7 @@ def test_a_partition_that_neither_moves_nor_is_found_at_its_end_is_stalled(progr
     assert progress.faults() == []
     clock.now_s = 112.5
     (fault,) = progress.faults()
-    assert fault.startswith(f"partition {PARTITION} is stalled: watermark 4, 6 records behind, ")
+    assert fault.startswith(f"partition {PARTITION} is stalled: watermark 4, 6 records behind the end last seen, ")
     assert fault.endswith(" for 12.5 s")
 
 
