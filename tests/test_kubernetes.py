@@ -20,8 +20,6 @@ OBJECTS = [each for file in FILES for each in yaml.safe_load_all(file.read_text(
 STAGES = read_dockerfile(ROOT / "Dockerfile")
 SECRET = "streamrec"
 ROLES = ("worker", "scorer")
-ENDPOINT = {"metrics_host", "metrics_port"}
-"""Settings of the endpoint that the probes ask."""
 
 # KEDA's own schema is not at hand: what a ScaledObject of keda.sh/v1alpha1 may say, as far as it is used here.
 SCALED_OBJECT = {
@@ -92,10 +90,10 @@ def container_of(name):
 
 
 def settings():
-    """The settings that the ConfigMap makes, without those of the endpoint where this version has none."""
+    """The settings that the ConfigMap makes."""
     names = {name.removeprefix("STREAMREC_").lower(): value for name, value in VALUES.items()}
-    assert set(names) <= set(Settings.model_fields) | ENDPOINT
-    return Settings(**{name: value for name, value in names.items() if name in Settings.model_fields})
+    assert set(names) <= set(Settings.model_fields)
+    return Settings(**names)
 
 
 @pytest.mark.parametrize("manifest", OBJECTS, ids=lambda each: f"{each['kind']} {each['metadata']['name']}")

@@ -13,10 +13,9 @@ from cyclopts import Parameter
 from rich.progress import Progress, TaskID
 
 from recommender.catalogue import VectorsOf
-from recommender.diversity import DiversityLimits
 from schemas.errors import ConfigurationError, DataError
 from schemas.events import Item
-from services.cli.flags import SettingsArgument
+from services.cli.flags import SettingsArgument, limits_of
 from services.cli.show import note, progress_bar, say, show_table
 from services.cli.sources import BadLines, ColumnsArgument, load_items, load_ratings
 from services.lab.datasets import DATASETS, load_dataset
@@ -113,7 +112,7 @@ def _make_task(
         policies=(),
         settings=make_policy_settings(settings),
         scale=(settings.rating_min, settings.rating_max),
-        limits=DiversityLimits(settings.least_coverage, settings.least_entropy, settings.least_distance),
+        limits=limits_of(settings),
         splits=tuple(range(splits)),
     )
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from recommender.diversity import DiversityLimits
 from streams.settings import Settings, load_settings
 
 SETTINGS_GROUP = Group(
@@ -41,3 +42,8 @@ def settings_of(flags: Any) -> Settings:
         ConfigurationError: a value is out of range, or two contradict one another.
     """
     return load_settings(**({} if flags is None else asdict(flags)))
+
+
+def limits_of(settings: Settings) -> DiversityLimits:
+    """Return below what a policy has collapsed."""
+    return DiversityLimits(settings.least_coverage, settings.least_entropy, settings.least_distance)

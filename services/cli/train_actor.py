@@ -7,11 +7,10 @@ from typing import Literal
 from cyclopts import Parameter
 from rich.progress import Progress, TextColumn
 
-from recommender.diversity import DiversityLimits
 from recommender.rl.training import ActorSettings
 from schemas.errors import ConfigurationError
 from services.admin.releases import publish_release
-from services.cli.flags import SettingsArgument
+from services.cli.flags import SettingsArgument, limits_of
 from services.cli.show import err, say
 from services.cli.sources import ColumnsArgument
 from services.cli.train_sequence import ratings_of
@@ -123,7 +122,7 @@ def _train(name: str, flags: ActorFlags, settings: Settings) -> None:
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     outputs = Outputs(flags.plot, flags.tensorboard, flags.checkpoint, flags.frames)
-    limits = DiversityLimits(settings.least_coverage, settings.least_entropy, settings.least_distance)
+    limits = limits_of(settings)
     scale = (settings.rating_min, settings.rating_max)
     log, catalogue = gather_log(*ratings_of(flags.data, flags.items, flags.columns, settings))
     vectors = None if flags.embeddings is None else read_vectors(flags.embeddings)(catalogue)[0]

@@ -6,7 +6,6 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.progress import Progress, TextColumn
 
-from recommender.diversity import DiversityLimits
 from recommender.factors.embedding import embed_factors
 from recommender.factors.training import FactorSettings
 from schemas.errors import ConfigurationError
@@ -14,7 +13,7 @@ from schemas.events import Item, RatingEvent
 from services.admin.catalogue import read_catalogue
 from services.admin.ratings_log import read_ratings_log
 from services.admin.releases import publish_release
-from services.cli.flags import SettingsArgument
+from services.cli.flags import SettingsArgument, limits_of
 from services.cli.show import err, note, say
 from services.cli.sources import BadLines, ColumnsArgument, load_items, load_ratings
 from services.lab.datasets import DATASETS, load_dataset
@@ -56,7 +55,7 @@ def factors(
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     known, events = _gather(data, items, columns, settings)
-    limits = DiversityLimits(settings.least_coverage, settings.least_entropy, settings.least_distance)
+    limits = limits_of(settings)
     with Progress(TextColumn("{task.description}"), console=err, transient=True) as progress:
         trained = train_linear(
             known, events, parameters, make_policy_settings(settings), limits, settings.model_dir, progress, plot

@@ -4,14 +4,13 @@ from pathlib import Path
 
 from rich.progress import Progress, TextColumn
 
-from recommender.diversity import DiversityLimits
 from recommender.sequence.training import SequenceSettings
 from schemas.errors import ConfigurationError
 from schemas.events import Item, RatingEvent
 from services.admin.catalogue import read_catalogue
 from services.admin.ratings_log import read_ratings_log
 from services.admin.releases import publish_release
-from services.cli.flags import SettingsArgument
+from services.cli.flags import SettingsArgument, limits_of
 from services.cli.show import err, note, say
 from services.cli.sources import BadLines, ColumnsArgument, load_items, load_ratings
 from services.lab.datasets import DATASETS
@@ -51,7 +50,7 @@ def sequence(
         parameters = SequenceSettings(dim=dim, epochs=epochs, seed=seed)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-    limits = DiversityLimits(settings.least_coverage, settings.least_entropy, settings.least_distance)
+    limits = limits_of(settings)
     log, catalogue = gather_log(*ratings_of(data, items, columns, settings))
     with Progress(TextColumn("{task.description}"), console=err, transient=True) as progress:
         trained = train_sequence_release(log, catalogue, parameters, settings.model_dir, progress, plot, limits)
