@@ -166,7 +166,7 @@ def _run(work: Callable[[Channel, Any], None], task: Any, connection: Connection
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         work(Channel(connection), task)
-    except (EOFError, BrokenPipeError):  # the leader is gone
+    except (EOFError, ConnectionError):  # the leader is gone
         return
     except BaseException:  # noqa: BLE001 - told to the leader, which raises it
         connection.send(("failed", {"why": traceback.format_exc()}))

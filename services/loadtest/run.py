@@ -4,13 +4,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from kafka import TopicPartition
 
 from recommender.arrays import Floats
+from schemas.errors import ConfigurationError
 from services.loadtest.applied import AppliedCount
 from services.loadtest.collector import CollectTask, collect
 from services.loadtest.crew import Crew, Member
@@ -108,18 +111,27 @@ class _Run:
         settings, plan = self._settings, self._plan
         topics = tuple(settings.topic(role) for role in ("ratings", "requests", "items"))
 
-        def task(spool: Path, name: str, share: tuple[int, int]) -> SendTask:
-            kept = self._directory / f"{plan.run}.{name}.npz"
-            return SendTask(
-                settings, spool, kept, plan.run, topics, settings.topic("requests"), plan.terms.deadline_ms, share
+        *sender_names, asker_name, listener_name = member_names(plan.terms.generators)
+        if len(sender_names) > partitions:
+            raise ConfigurationError(
+                f"there may be one generator a partition of ratings, {partitions}, got {len(sender_names)}"
             )
 
-        *sender_names, asker_name, listener_name = member_names(plan.terms.generators)
-        senders = [
-            crew.add(name, send, task(plan.ratings_spool, f"ratings-{number}", (number, len(sender_names))))
-            for number, name in enumerate(sender_names)
-        ]
-        asker = crew.add(asker_name, send, task(plan.requests_spool, "requests-sent", (0, 1)))
+        def task(spool: Path, name: str, **more: Any) -> SendTask:
+            kept = self._directory / f"{plan.run}.{name}.npz"
+            return SendTask(settings, spool, kept, plan.run, topics, plan.terms.deadline_ms, partitions, **more)
+
+        senders, heard = [], []
+        for number, name in enumerate(sender_names):
+            hears, says = Pipe(duplex=False)
+            share = number, len(sender_names)
+            own = task(plan.ratings_spool, f"ratings-{number}", share=share, acknowledged=says)
+            senders.append(crew.add(name, send, own))
+            says.close()
+            heard.append(hears)
+        asker = crew.add(asker_name, send, task(plan.requests_spool, "requests-sent", asks_after=tuple(heard)))
+        for hears in heard:
+            hears.close()
         kept = self._directory / f"{plan.run}.came.npz"
         listening = CollectTask(
             settings, plan.run, plan.ratings_spool, plan.requests_spool, starts, partitions, kept, self._answers

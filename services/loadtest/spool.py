@@ -4,10 +4,10 @@ import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
+from kafka.partitioner import murmur2
 
 from recommender.arrays import Floats
 
@@ -76,8 +76,9 @@ class Spool:
         middle, end = self._ends[row].tolist()
         return bytes(self._bytes[begin:middle]), bytes(self._bytes[middle:end])
 
-    def share(self, number: int, of: int) -> list[int]:
-        """Return the rows that belong to one of several senders: those of one key always have the same."""
+    def share(self, number: int, of: int, partitions: int) -> list[int]:
+        """Return the rows that belong to one of several senders: each partition has one sender."""
         if of == 1:
             return list(range(len(self)))
-        return [row for row in range(len(self)) if crc32(self.record(row)[0]) % of == number]
+        places = ((murmur2(self.record(row)[0]) & 0x7FFFFFFF) % partitions for row in range(len(self)))
+        return [row for row, partition in enumerate(places) if partition % of == number]

@@ -67,7 +67,7 @@ def test_errors_are_compared_by_code():
 
 @pytest.mark.parametrize("policy", [*POLICIES, "of another version"])
 def test_answers_use_item_statistics_but_for_policies_known_not_to(policy):
-    is_free = policy.endswith("_compat") or policy in {"ddpg", "td3", "reinforce"}
+    is_free = policy.endswith("_compat") or policy in {"ddpg", "td3", "reinforce", "bcq", "qlearning", "sarsa"}
     assert used_statistics(answered("r", "u", policy=policy)) != is_free
 
 
