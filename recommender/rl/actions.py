@@ -4,16 +4,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recommender.rl.networks import Network
+from recommender.rl.networks import Actor, Network
+from recommender.rl.states import States
 
 
 def items_near(action: Tensor, vectors: Tensor, temperature: float) -> Tensor:
     """Return what a proto-action stands for: sum_i softmax(a . x_i / T) x_i, shape [B, D].
 
+    It is attention to the items, which torch computes without ever keeping all of the [B, N] chances.
+
     >>> items_near(torch.tensor([[0.0, 0.0]]), torch.eye(2), 0.1)
     tensor([[0.5000, 0.5000]])
     """
-    return torch.softmax(action @ vectors.T / temperature, dim=1) @ vectors
+    items = vectors[None, None]
+    return functional.scaled_dot_product_attention(action[None, None], items, items, scale=1.0 / temperature)[0, 0]
 
 
 def act_roughly(actor: Network, state: Tensor, frame_size: int, event_dropout: float) -> Tensor:
@@ -26,12 +30,26 @@ def act_roughly(actor: Network, state: Tensor, frame_size: int, event_dropout: f
         event_dropout: chance of each item of a state to be left out.
     """
     split = state.shape[1] - frame_size
-    kept = (torch.rand(len(state), frame_size, 1, device=state.device) >= event_dropout) / (1.0 - event_dropout)
+    kept = _keep(len(state), frame_size, event_dropout, state.device)[:, :, None]
     items = (state[:, :split].view(len(state), frame_size, -1) * kept).flatten(1)
     actor.train()
     action: Tensor = actor(torch.cat((items, state[:, split:]), dim=1))
     actor.eval()
     return action
+
+
+def act_roughly_in(actor: Actor, states: States, event_dropout: float) -> Tensor:
+    """Return what :func:`act_roughly` does, of states that few items make up."""
+    kept = _keep(*states.places.shape, event_dropout, states.rewards.device)
+    actor.train()
+    action = actor.act(states.weighted(kept))
+    actor.eval()
+    return action
+
+
+def _keep(count: int, frame_size: int, event_dropout: float, device: torch.device) -> Tensor:
+    """Return 0 where an event's vector is left out, 1/(1 - chance) elsewhere, shape [count, F]."""
+    return (torch.rand(count, frame_size, device=device) >= event_dropout) / (1.0 - event_dropout)
 
 
 def measure_actions(action: Tensor, chosen: Tensor, vectors: Tensor) -> dict[str, float]:
