@@ -63,15 +63,24 @@ def measure_actions(action: Tensor, chosen: Tensor, vectors: Tensor) -> dict[str
     return {name: value.item() for name, value in compare_actions(action, chosen, vectors).items()}
 
 
-def compare_actions(action: Tensor, chosen: Tensor, vectors: Tensor) -> dict[str, Tensor]:
-    """Return what :func:`measure_actions` does, left where it was computed."""
+def compare_actions(
+    action: Tensor, chosen: Tensor, vectors: Tensor, products: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Return what :func:`measure_actions` does, left where it was computed; products, a . x_i, where they are known."""
     with torch.no_grad():
-        unit, items = functional.normalize(action, dim=1), functional.normalize(vectors, dim=1)
-        cosines = unit @ items.T
+        unit = functional.normalize(action, dim=1)
+        if products is None:
+            products = action @ vectors.T
+        cosines = (products / _length(vectors)).amax(dim=1) / _length(action)
         count, total = len(unit), unit.sum(dim=0)
         others = (total @ total - (unit * unit).sum()) / max(count * (count - 1), 1)
         return {
             "action/chosen": 1.0 - functional.cosine_similarity(action, chosen, dim=1).mean(),
-            "action/nearest": 1.0 - cosines.amax(dim=1).mean(),
+            "action/nearest": 1.0 - cosines.mean(),
             "action/others": 1.0 - others,
         }
+
+
+def _length(vectors: Tensor) -> Tensor:
+    """Return |x| of each, that of a vector of zeros a little above, shape [N]."""
+    return vectors.norm(dim=1).clamp(min=1e-12)

@@ -85,7 +85,8 @@ class Ddpg:
     def _improve(self, batch: Batch) -> dict[str, Tensor]:
         s = self.settings
         action = act_roughly_in(self.actor, batch.states, s.event_dropout)
-        logits = action @ self.vectors.T / s.temperature
+        products = action @ self.vectors.T
+        logits = products / s.temperature
         near = torch.softmax(logits, dim=1) @ self.vectors
         q, cloning = self.critics[0].value_of(batch.states, near), cloning_softmax(logits, batch.row)
         loss = anchored_policy_loss(q, cloning, s.value_weight)
@@ -94,7 +95,7 @@ class Ddpg:
         clip_gradients(self.actor.parameters(), s.gradient_bound)
         self.actor_optimiser.step()
         scalars = {"loss/policy": loss, "loss/clone": cloning, "value/policy": q.mean()}
-        return scalars | compare_actions(action, batch.action, self.vectors)
+        return scalars | compare_actions(action, batch.action, self.vectors, products)
 
     @property
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
