@@ -16,8 +16,9 @@ def items_near(action: Tensor, vectors: Tensor, temperature: float) -> Tensor:
     >>> items_near(torch.tensor([[0.0, 0.0]]), torch.eye(2), 0.1)
     tensor([[0.5000, 0.5000]])
     """
-    items = vectors[None, None]
-    return functional.scaled_dot_product_attention(action[None, None], items, items, scale=1.0 / temperature)[0, 0]
+    asked, items = action[None, None], vectors[None, None]
+    near: Tensor = functional.scaled_dot_product_attention(asked, items, items, scale=1.0 / temperature)[0, 0]
+    return near
 
 
 def act_roughly(actor: Network, state: Tensor, frame_size: int, event_dropout: float) -> Tensor:
@@ -40,7 +41,7 @@ def act_roughly(actor: Network, state: Tensor, frame_size: int, event_dropout: f
 
 def act_roughly_in(actor: Actor, states: States, event_dropout: float) -> Tensor:
     """Return what :func:`act_roughly` does, of states that few items make up."""
-    kept = _keep(*states.places.shape, event_dropout, states.rewards.device)
+    kept = _keep(len(states), states.places.shape[1], event_dropout, states.rewards.device)
     actor.train()
     action = actor.act(states.weighted(kept))
     actor.eval()
@@ -83,4 +84,5 @@ def compare_actions(
 
 def _length(vectors: Tensor) -> Tensor:
     """Return |x| of each, that of a vector of zeros a little above, shape [N]."""
-    return vectors.norm(dim=1).clamp(min=1e-12)
+    length: Tensor = vectors.norm(dim=1)
+    return length.clamp(min=1e-12)

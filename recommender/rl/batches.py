@@ -73,7 +73,7 @@ class FrameTensors:
     def batch(self, places: Tensor, vectors: Tensor) -> Batch:
         """Return the transitions of some frames."""
         rows, rewards = self.rows[places], self.rewards[places]
-        items, events = self._items(rows, vectors)
+        items, events = few_items(rows, vectors) if rows.is_cpu else all_items(rows, vectors)
         return Batch(
             states=States(items, events[:, :-1], rewards[:, :-1]),
             action=items[events[:, -1]],
@@ -84,13 +84,16 @@ class FrameTensors:
             next_row=self.rows[(places + 1).clamp(max=len(self) - 1), -1],
         )
 
-    def _items(self, rows: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return vectors, that of padding zeros, and the place of each row among them."""
-        if not rows.is_cpu:
-            # How many are distinct would have to be waited for. The place of padding, -1, is that of the last vector.
-            return (torch.cat((vectors, vectors.new_zeros(1, vectors.shape[1]))) if self._is_padded else vectors), rows
-        distinct, events = torch.unique(rows, return_inverse=True)
-        return vectors[distinct] * (distinct != PADDING)[:, None], events
+
+def few_items(rows: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the vectors of the distinct rows, that of padding zeros, and the place of each row among them."""
+    distinct, places = torch.unique(rows, return_inverse=True)
+    return vectors[distinct] * (distinct != PADDING)[:, None], places
+
+
+def all_items(rows: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return all vectors and, last, zeros for padding, whose row is -1: a GPU need not say how many are distinct."""
+    return torch.cat((vectors, vectors.new_zeros(1, vectors.shape[1]))), rows
 
 
 class UserBatches:

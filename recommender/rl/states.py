@@ -1,9 +1,9 @@
 """Many states that few items make up, and their products with weights.
 
-    W [x_1 .. x_F | r'] = sum_j W_j x_j + W_r r',   W_j x computed once for each of U items, and not for each of B states
+    W [x_1 .. x_F | r'] = sum_j W_j x_j + W_r r'
 
-The frames of some users overlap: an item that a user rated stands in up to F + 1 of them, and popular items in those of
-many users. U F products replace B F; F of them are looked up and summed for each state.
+W_j x is computed once for each of U items, and not for each of B states. The frames of some users overlap: an item that
+a user rated stands in up to F + 1 of them, and popular items in those of many users.
 """
 
 from dataclasses import dataclass, replace
@@ -65,7 +65,7 @@ class States:
             return functional.linear(self.flat, weight, bias)
         frame_size, dim = self.places.shape[1], self.items.shape[1]
         split = frame_size * dim
-        of_events = weight[:, :split].unflatten(1, (frame_size, dim)).transpose(0, 1).flatten(0, 1)
+        of_events = weight[:, :split].reshape(-1, frame_size, dim).transpose(0, 1).flatten(0, 1)
         products = (self.items @ of_events.T).view(-1, len(weight))
         rows = self.places * frame_size + torch.arange(frame_size)
         of_items = functional.embedding_bag(rows, products, mode="sum", per_sample_weights=self.weights)

@@ -92,6 +92,18 @@ def test_the_actor_moves_at_every_policy_step_and_no_other(kind):
 
 
 @pytest.mark.parametrize("kind", [Ddpg, Td3])
+def test_the_actors_loss_leaves_no_gradient_in_the_critics(kind):
+    (moved, made), (unmoved, _) = learner(kind), learner(kind)
+    for part in moved.parts:
+        moved.parts[part].load_state_dict(copy.deepcopy(unmoved.parts[part].state_dict()))
+    for each, step in ((moved, 2), (unmoved, 1)):
+        torch.manual_seed(5)
+        each.update(made, step)
+    for one, other in zip(moved.critics[0].parameters(), unmoved.critics[0].parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+@pytest.mark.parametrize("kind", [Ddpg, Td3])
 def test_without_a_weight_there_is_no_conservative_penalty(kind):
     learned, made = learner(kind, replace(SETTINGS, conservative=0.0))
     assert "loss/conservative" not in learned.update(made, 1)
@@ -184,7 +196,9 @@ def test_the_policy_goes_to_what_was_rated_well():
     made, vectors = batch()
     settings = replace(SETTINGS, actor_rate=1e-2, value_weight=50.0, dropout=0.0, event_dropout=0.0, slate=1)
     learned = Reinforce(Actor(2, 3, 8, 0.0, spread=0.5), vectors, settings)
-    same = replace(made.states, places=made.states.places[:1].expand(6, -1), rewards=made.states.rewards[:1].expand(6, -1))
+    same = replace(
+        made.states, places=made.states.places[:1].expand(6, -1), rewards=made.states.rewards[:1].expand(6, -1)
+    )
     alike = replace(made, states=same, reward=torch.tensor([5.0] + [-4.0] * 5))
     for step in range(1, 60):
         learned.update(alike, step)
