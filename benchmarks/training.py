@@ -9,7 +9,10 @@ the mean number of frames.
 """
 
 import argparse
+import os
 from collections.abc import Callable
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # for both sides, as `streamrec train` has it
 
 import numpy as np
 import torch
@@ -164,7 +167,8 @@ def main() -> None:
     if compiled in found:
         ratios["compiled_vs_plain_loop"] = ratio(plain, found[compiled])
     rows = [each.row() | {"per_s": round(1 / each.median_s, 2)} for each in found.values()]
-    note = f"{note}\nRatios are of steps a second. {torch.get_num_threads()} threads.".strip()
+    threads = f"{torch.get_num_threads()} threads, which wait as OMP_WAIT_POLICY={os.environ['OMP_WAIT_POLICY']} says"
+    note = f"{note}\nRatios are of steps a second. {threads}.".strip()
     named = device if device == "cpu" else torch.cuda.get_device_name(device)
     report("training", rows, ratios, packages=("torch", "numpy"), as_json=arguments.json, device=named, note=note)
 
