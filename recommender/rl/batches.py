@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recommender.arrays import Integers
 from recommender.rl.frames import PADDING, Frames
+from recommender.rl.states import States
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -16,22 +17,32 @@ class Batch:
     """B transitions.
 
     Attributes:
-        state: shape [B, F (D + 1)].
+        states: those acted in.
         action: vector of the item that came, shape [B, D].
         row: its row, shape [B].
         reward: shape [B].
-        next_state: shape [B, F (D + 1)].
+        next_states: those after.
         done: 1.0 on a user's last frame, shape [B].
         next_row: row of the item that came after, shape [B]; where done, of anything.
     """
 
-    state: Tensor
+    states: States
     action: Tensor
     row: Tensor
     reward: Tensor
-    next_state: Tensor
+    next_states: States
     done: Tensor
     next_row: Tensor
+
+    @property
+    def state(self) -> Tensor:
+        """The states as numbers, shape [B, F (D + 1)]."""
+        return self.states.flat
+
+    @property
+    def next_state(self) -> Tensor:
+        """The same of those after."""
+        return self.next_states.flat
 
 
 class FrameTensors:
@@ -53,26 +64,36 @@ class FrameTensors:
 
     def states(self, places: Tensor, vectors: Tensor) -> Tensor:
         """Return the states of some frames alone, shape [B, F (D + 1)]; gradients reach ``vectors`` [N, D]."""
-        return self._states(self.rows[places, :-1], self.rewards[places, :-1], vectors)
+        rows = self.rows[places, :-1]
+        items = vectors[rows]
+        if self._is_padded:
+            items = items * (rows != PADDING)[:, :, None]
+        return torch.cat((items.flatten(1), self.rewards[places, :-1]), dim=1)
 
     def batch(self, places: Tensor, vectors: Tensor) -> Batch:
         """Return the transitions of some frames."""
         rows, rewards = self.rows[places], self.rewards[places]
+        items, events = few_items(rows, vectors) if rows.is_cpu else all_items(rows, vectors)
         return Batch(
-            state=self._states(rows[:, :-1], rewards[:, :-1], vectors),
-            action=vectors[rows[:, -1]],
+            states=States(items, events[:, :-1], rewards[:, :-1]),
+            action=items[events[:, -1]],
             row=rows[:, -1],
             reward=rewards[:, -1],
-            next_state=self._states(rows[:, 1:], rewards[:, 1:], vectors),
+            next_states=States(items, events[:, 1:], rewards[:, 1:]),
             done=self.done[places],
             next_row=self.rows[(places + 1).clamp(max=len(self) - 1), -1],
         )
 
-    def _states(self, rows: Tensor, rewards: Tensor, vectors: Tensor) -> Tensor:
-        items = vectors[rows]
-        if self._is_padded:
-            items = items * (rows != PADDING)[:, :, None]
-        return torch.cat((items.flatten(1), rewards), dim=1)
+
+def few_items(rows: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the vectors of the distinct rows, that of padding zeros, and the place of each row among them."""
+    distinct, places = torch.unique(rows, return_inverse=True)
+    return vectors[distinct] * (distinct != PADDING)[:, None], places
+
+
+def all_items(rows: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return all vectors and, last, zeros for padding, whose row is -1: a GPU need not say how many are distinct."""
+    return torch.cat((vectors, vectors.new_zeros(1, vectors.shape[1]))), rows
 
 
 class UserBatches:

@@ -15,7 +15,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from recommender.rl.actions import act_roughly, compare_actions, items_near
+from recommender.rl.actions import act_roughly_in, compare_actions, items_near
 from recommender.rl.batches import Batch
 from recommender.rl.losses import (
     anchored_policy_loss,
@@ -38,8 +38,8 @@ class Ddpg:
         self.actor = copy.deepcopy(cloned).eval()
         self.critics = [Critic(settings.frame_size, vectors.shape[1], settings.hidden)]
         self.actor_target, self.critic_target = copy.deepcopy(self.actor), copy.deepcopy(self.critics[0])
-        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), lr=settings.actor_rate)
-        self.critic_optimiser = torch.optim.Adam(self.critics[0].parameters(), lr=settings.critic_rate)
+        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), lr=settings.actor_rate, fused=True)
+        self.critic_optimiser = torch.optim.Adam(self.critics[0].parameters(), lr=settings.critic_rate, fused=True)
 
     def update(self, batch: Batch, step: int) -> dict[str, float]:
         """Learn from transitions; return losses and values."""
@@ -55,12 +55,12 @@ class Ddpg:
         """
         s, critic = self.settings, self.critics[0]
         y = self._targets(batch)
-        q = critic.value(batch.state, batch.action)
+        q = critic.value_of(batch.states, batch.action)
         loss = fit = value_loss(q, y)
         scalars = {"loss/value": fit, "value/q": q.mean(), "value/target": y.mean()}
         if s.conservative:
             drawn, few = self.vectors[self._draw(s.penalised)], s.penalised_rows
-            penalty = conservative_penalty(critic.values(batch.state[:few], drawn), q[:few])
+            penalty = conservative_penalty(critic.values(batch.states.first(few).flat, drawn), q[:few])
             loss = fit + s.conservative * penalty
             scalars["loss/conservative"] = penalty
         self.critic_optimiser.zero_grad()
@@ -76,25 +76,26 @@ class Ddpg:
     def _targets(self, batch: Batch) -> Tensor:
         s = self.settings
         with torch.no_grad():
-            near = items_near(self.actor_target(batch.next_state), self.vectors, s.temperature)
-            return bootstrap(batch.reward, batch.done, self.critic_target.value(batch.next_state, near), s.gamma)
+            near = items_near(self.actor_target.act(batch.next_states), self.vectors, s.temperature)
+            return bootstrap(batch.reward, batch.done, self.critic_target.value_of(batch.next_states, near), s.gamma)
 
     def _draw(self, count: int) -> Tensor:
         return torch.randint(len(self.vectors), (count,), device=self.vectors.device)
 
     def _improve(self, batch: Batch) -> dict[str, Tensor]:
         s = self.settings
-        action = act_roughly(self.actor, batch.state, s.frame_size, s.event_dropout)
-        logits = action @ self.vectors.T / s.temperature
+        action = act_roughly_in(self.actor, batch.states, s.event_dropout)
+        products = action @ self.vectors.T
+        logits = products / s.temperature
         near = torch.softmax(logits, dim=1) @ self.vectors
-        q, cloning = self.critics[0].value(batch.state, near), cloning_softmax(logits, batch.row)
+        q, cloning = self.critics[0].value_of(batch.states, near), cloning_softmax(logits, batch.row)
         loss = anchored_policy_loss(q, cloning, s.value_weight)
         self.actor_optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward(inputs=list(self.actor.parameters()))  # type: ignore[no-untyped-call]
         clip_gradients(self.actor.parameters(), s.gradient_bound)
         self.actor_optimiser.step()
         scalars = {"loss/policy": loss, "loss/clone": cloning, "value/policy": q.mean()}
-        return scalars | compare_actions(action, batch.action, self.vectors)
+        return scalars | compare_actions(action, batch.action, self.vectors, products)
 
     @property
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:

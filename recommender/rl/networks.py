@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from recommender.embeddings.layers import Layer
 from recommender.rl.state import state_size
+from recommender.rl.states import States
 
 
 class Network(nn.Module):
@@ -21,11 +22,11 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs, shape [..., outputs]."""
-        hidden = _drop(torch.relu(self.linear1(x)), self.dropout, self.training)
-        return self.after_first(hidden)
+        return self.after_first(self.linear1(x))
 
-    def after_first(self, hidden: Tensor) -> Tensor:
-        """Return the outputs, given what the first layer came to, shape [..., hidden]."""
+    def after_first(self, first: Tensor) -> Tensor:
+        """Return the outputs, given what the first affine layer came to, shape [..., hidden]."""
+        hidden = _drop(torch.relu(first), self.dropout, self.training)
         hidden = _drop(torch.relu(self.linear2(hidden)), self.dropout, self.training)
         outputs: Tensor = self.linear3(hidden)
         return outputs
@@ -49,6 +50,10 @@ class Actor(Network):
     ) -> None:
         super().__init__(state_size(frame_size, dim), hidden, dim, dropout, spread)
 
+    def act(self, states: States) -> Tensor:
+        """Return the proto-actions of states, shape [B, D]."""
+        return self.after_first(states.times(self.linear1.weight, self.linear1.bias))
+
     def encoder(self) -> tuple[Layer, Layer] | None:
         """Return what reads a state before the layers do, as a release has it; None where these do."""
         return None
@@ -68,6 +73,12 @@ class Critic(Network):
         value: Tensor = self(torch.cat((state, action), dim=1))
         return value[:, 0]
 
+    def value_of(self, states: States, action: Tensor) -> Tensor:
+        """Return Q(s, a), shape [B], the state's part of the first layer by itself."""
+        of_state, of_action = self.linear1.weight[:, : -self.dim], self.linear1.weight[:, -self.dim :]
+        first = torch.addmm(states.times(of_state, self.linear1.bias), action, of_action.T)
+        return self.after_first(first)[:, 0]
+
     def values(self, state: Tensor, items: Tensor) -> Tensor:
         """Return Q(s, x_i) of items [B, C, D] or, the same of every state, [C, D]; shape [B, C].
 
@@ -75,7 +86,7 @@ class Critic(Network):
         """
         of_state, of_items = self.linear1.weight[:, : -self.dim], self.linear1.weight[:, -self.dim :]
         first = (state @ of_state.T + self.linear1.bias)[:, None, :] + items @ of_items.T
-        return self.after_first(_drop(torch.relu(first), self.dropout, self.training))[:, :, 0]
+        return self.after_first(first)[:, :, 0]
 
 
 class HistoryEncoder(nn.Module):
@@ -111,6 +122,11 @@ class RecurrentActor(Actor):
         split = x.shape[1] - self.frame_size
         items = x[:, :split].view(len(x), self.frame_size, -1)
         return super().forward(self.history(items, x[:, split:])[:, -1])
+
+    def act(self, states: States) -> Tensor:
+        """Return the proto-actions, shape [B, D]."""
+        action: Tensor = self(states.flat)
+        return action
 
     def encoder(self) -> tuple[Layer, Layer] | None:
         """Return the LSTM as a release has it."""

@@ -14,7 +14,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from recommender.rl.actions import act_roughly, items_near, measure_actions
+from recommender.rl.actions import act_roughly_in, items_near, measure_actions
 from recommender.rl.batches import Batch
 from recommender.rl.losses import (
     anchored_policy_loss,
@@ -39,15 +39,15 @@ class Td3:
         self.critics = [Critic(settings.frame_size, vectors.shape[1], settings.hidden) for _ in range(2)]
         self._twins = nn.ModuleList(self.critics)
         self.actor_target, self.critic_targets = copy.deepcopy(self.actor), copy.deepcopy(self._twins)
-        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), lr=settings.actor_rate)
-        self.critic_optimiser = torch.optim.Adam(self._twins.parameters(), lr=settings.critic_rate)
+        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), lr=settings.actor_rate, fused=True)
+        self.critic_optimiser = torch.optim.Adam(self._twins.parameters(), lr=settings.critic_rate, fused=True)
         self._spread = float(vectors.std())
 
     def update(self, batch: Batch, step: int) -> dict[str, float]:
         """Learn from transitions; return losses and values."""
         s = self.settings
         y = self._targets(batch)
-        each = [critic.value(batch.state, batch.action) for critic in self.critics]
+        each = [critic.value_of(batch.states, batch.action) for critic in self.critics]
         loss = fit = torch.stack([value_loss(q, y) for q in each]).sum()
         scalars = {"loss/value": fit.item() / 2, "value/q": each[0].mean().item(), "value/target": y.mean().item()}
         if s.conservative:
@@ -68,29 +68,28 @@ class Td3:
         s = self.settings
         drawn, few = self.vectors[torch.randint(len(self.vectors), (s.penalised,))], s.penalised_rows
         pairs = zip(self.critics, each, strict=True)
-        return torch.stack(
-            [conservative_penalty(critic.values(batch.state[:few], drawn), q[:few]) for critic, q in pairs]
-        ).sum()
+        state = batch.states.first(few).flat
+        return torch.stack([conservative_penalty(critic.values(state, drawn), q[:few]) for critic, q in pairs]).sum()
 
     def _targets(self, batch: Batch) -> Tensor:
         s = self.settings
         with torch.no_grad():
-            action = self.actor_target(batch.next_state)
+            action = self.actor_target.act(batch.next_states)
             noise = torch.randn(action.shape) * s.noise * self._spread
             smooth = smooth_action(action, noise, s.noise_bound * self._spread)
             near = items_near(smooth, self.vectors, s.temperature)
-            values = [target.value(batch.next_state, near) for target in self.critic_targets]  # type: ignore[operator]
+            values = [target.value_of(batch.next_states, near) for target in self.critic_targets]  # type: ignore[operator]
             return bootstrap(batch.reward, batch.done, torch.minimum(*values), s.gamma)
 
     def _improve(self, batch: Batch) -> dict[str, float]:
         s = self.settings
-        action = act_roughly(self.actor, batch.state, s.frame_size, s.event_dropout)
+        action = act_roughly_in(self.actor, batch.states, s.event_dropout)
         logits = action @ self.vectors.T / s.temperature
         near = torch.softmax(logits, dim=1) @ self.vectors
-        q, cloning = self.critics[0].value(batch.state, near), cloning_softmax(logits, batch.row)
+        q, cloning = self.critics[0].value_of(batch.states, near), cloning_softmax(logits, batch.row)
         loss = anchored_policy_loss(q, cloning, s.value_weight)
         self.actor_optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward(inputs=list(self.actor.parameters()))  # type: ignore[no-untyped-call]
         clip_gradients(self.actor.parameters(), s.gradient_bound)
         self.actor_optimiser.step()
         scalars = {"loss/policy": loss.item(), "loss/clone": cloning.item(), "value/policy": q.mean().item()}

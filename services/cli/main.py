@@ -1,6 +1,7 @@
 """The command `streamrec`. Commands are named here and imported when they run, so that a small one starts fast."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -125,6 +126,9 @@ def _exit_code(result: Any) -> int:
 
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or settings, 3 halted."""
+    # OpenMP reads it where torch is loaded: threads that wait for one another then sleep. By default they spin, and
+    # where another process wants the processor, each wait lasts until the scheduler takes it away.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(_exit_code(app.meta(tokens, result_action="return_value")))
 
 

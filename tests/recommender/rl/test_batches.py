@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from recommender.ranking.log import RatingLog
-from recommender.rl.batches import FrameTensors, UserBatches
+from recommender.rl.batches import FrameTensors, UserBatches, all_items, few_items
 from recommender.rl.frames import make_frames
 
 
@@ -46,6 +46,13 @@ def test_a_padded_event_has_a_vector_of_zeros_and_no_gradient():
     assert batch.next_state.tolist() == [[2.0, 3.0, -3.0, -2.0]]
     frames.states(torch.tensor([0]), vectors).sum().backward()
     assert np.flatnonzero(vectors.grad.numpy()).tolist() == [1]
+
+
+def test_items_are_the_same_whether_few_or_all_are_kept():
+    rows = torch.tensor([[-1, 3], [3, 9]])
+    for items, places in (few_items(rows, VECTORS), all_items(rows, VECTORS)):
+        assert items[places].tolist() == [[[0.0], [3.0]], [[3.0], [9.0]]]
+    assert len(few_items(rows, VECTORS)[0]) == 3
 
 
 def test_batches_are_of_whole_users_as_seed_and_step_say():

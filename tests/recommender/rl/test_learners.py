@@ -16,6 +16,7 @@ from recommender.rl.networks import Actor
 from recommender.rl.qlearning import QLearning
 from recommender.rl.reinforce import Reinforce
 from recommender.rl.sarsa import Sarsa
+from recommender.rl.states import States
 from recommender.rl.td3 import Td3
 from recommender.rl.training import ActorSettings
 
@@ -34,7 +35,9 @@ def batch(size=6, seed=0):
     torch.manual_seed(seed)
     vectors = torch.randn(10, 3)
     rows = torch.randint(10, (size,))
-    states, rewards, next_rows = torch.randn(2, size, 8), torch.randn(size), torch.randint(10, (size,))
+    places, ratings = torch.randint(10, (2, size, 2)), torch.randn(2, size, 2)
+    states = [States(vectors, *each) for each in zip(places, ratings, strict=True)]
+    rewards, next_rows = torch.randn(size), torch.randint(10, (size,))
     made = Batch(states[0], vectors[rows], rows, rewards, states[1], torch.zeros(size), next_rows)
     return made, vectors
 
@@ -86,6 +89,18 @@ def test_the_actor_moves_at_every_policy_step_and_no_other(kind):
     assert all(torch.equal(old, new) for old, new in zip(before, learned.actor.parameters(), strict=True))
     assert "loss/policy" in learned.update(made, 2)
     assert not all(torch.equal(old, new) for old, new in zip(before, learned.actor.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("kind", [Ddpg, Td3])
+def test_the_actors_loss_leaves_no_gradient_in_the_critics(kind):
+    (moved, made), (unmoved, _) = learner(kind), learner(kind)
+    for part in moved.parts:
+        moved.parts[part].load_state_dict(copy.deepcopy(unmoved.parts[part].state_dict()))
+    for each, step in ((moved, 2), (unmoved, 1)):
+        torch.manual_seed(5)
+        each.update(made, step)
+    for one, other in zip(moved.critics[0].parameters(), unmoved.critics[0].parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
 
 
 @pytest.mark.parametrize("kind", [Ddpg, Td3])
@@ -181,7 +196,10 @@ def test_the_policy_goes_to_what_was_rated_well():
     made, vectors = batch()
     settings = replace(SETTINGS, actor_rate=1e-2, value_weight=50.0, dropout=0.0, event_dropout=0.0, slate=1)
     learned = Reinforce(Actor(2, 3, 8, 0.0, spread=0.5), vectors, settings)
-    alike = replace(made, state=made.state[:1].expand(6, -1), reward=torch.tensor([5.0] + [-4.0] * 5))
+    same = replace(
+        made.states, places=made.states.places[:1].expand(6, -1), rewards=made.states.rewards[:1].expand(6, -1)
+    )
+    alike = replace(made, states=same, reward=torch.tensor([5.0] + [-4.0] * 5))
     for step in range(1, 60):
         learned.update(alike, step)
     assert (learned.actor(alike.state[:1]) @ vectors.T).argmax().item() == alike.row[0].item()

@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 import torch
 
 from recommender.rl.network import build_network
-from recommender.rl.networks import Actor, Critic, HistoryEncoder
+from recommender.rl.networks import Actor, Critic, HistoryEncoder, RecurrentActor
+from recommender.rl.states import States
 
 
 def test_an_actor_has_the_layout_of_recnn():
@@ -26,6 +28,15 @@ def test_values_of_items_are_those_of_each_item_by_itself():
         each = torch.stack([critic.value(state, item.expand(5, 4)) for item in items], dim=1)
         torch.testing.assert_close(critic.values(state, items), each)
         torch.testing.assert_close(critic.values(state, items.expand(5, 6, 4)), each)
+
+
+@pytest.mark.parametrize("items", [2, 20])
+def test_networks_say_of_states_what_they_say_of_their_numbers(items):
+    states, action = States(torch.randn(items, 4), torch.randint(items, (5, 3)), torch.randn(5, 3)), torch.randn(5, 4)
+    for actor in (Actor(3, 4, hidden=8), RecurrentActor(3, 4, hidden=8)):
+        torch.testing.assert_close(actor.act(states), actor(states.flat))
+    critic = Critic(3, 4, hidden=8, spread=0.5)
+    torch.testing.assert_close(critic.value_of(states, action), critic.value(states.flat, action))
 
 
 def test_dropout_is_off_in_evaluation_and_on_in_training():

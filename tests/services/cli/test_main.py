@@ -46,6 +46,16 @@ def test_setting_is_a_flag_before_and_after_the_command(run, given_settings, tok
     assert given_settings[0].namespace == "shop"
 
 
+@pytest.mark.parametrize(("given", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_wait_asleep_unless_the_environment_says_otherwise(monkeypatch, given, found):
+    monkeypatch.setenv("OMP_WAIT_POLICY", str(given))
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert os.environ["OMP_WAIT_POLICY"] == found
+
+
 def test_every_setting_is_a_flag(run):
     shown = run("--help").out
     missing = [name for name in Settings.model_fields if f"--{name.replace('_', '-')}" not in shown]
