@@ -1,12 +1,14 @@
 """Every setting as a flag, before or after the command's name."""
 
 from dataclasses import asdict, make_dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from recommender.diversity import DiversityLimits
 from streams.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from recommender.diversity import DiversityLimits
 
 SETTINGS_GROUP = Group(
     "Settings", help="By flag, else STREAMREC_NAME, else streamrec.toml, else .streamrec/up.toml.", sort_key=10
@@ -44,6 +46,8 @@ def settings_of(flags: Any) -> Settings:
     return load_settings(**({} if flags is None else asdict(flags)))
 
 
-def limits_of(settings: Settings) -> DiversityLimits:
+def limits_of(settings: Settings) -> "DiversityLimits":
     """Return below what a policy has collapsed."""
+    from recommender.diversity import DiversityLimits  # noqa: PLC0415 - numpy, which most commands start without
+
     return DiversityLimits(settings.least_coverage, settings.least_entropy, settings.least_distance)
