@@ -32,15 +32,22 @@ _LOST_MEMBERSHIP = (CommitFailedError, IllegalGenerationError, RebalanceInProgre
 
 
 class Assignments(ConsumerRebalanceListener):
-    """Notes what was assigned and revoked; the consumer's own thread calls it, so it only notes."""
+    """Notes what was assigned and revoked; the consumer's own thread calls it, so it only notes.
 
-    def __init__(self) -> None:
+    Args:
+        give_up: drops the positions of partitions.
+    """
+
+    def __init__(self, give_up: Callable[[set[TopicPartition]], None]) -> None:
         self.is_assigned = False
+        self._give_up = give_up
         self._revoked: deque[int] = deque()
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Note partitions that went, perhaps only to come back."""
-        self._revoked.extend(tp.partition for tp in revoked)
+        gone = set(revoked)
+        self._revoked.extend(tp.partition for tp in gone)
+        self._give_up(gone)
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Note that the group has met."""
@@ -67,7 +74,7 @@ class Inbox:
         self._now_s = now_s
         self._commit_from_s = float("-inf")
         self._topic = settings.topic("requests")
-        self._assignments = Assignments()
+        self._assignments = Assignments(self._give_up)
         self._committed: dict[int, int] = {}
         self._is_committing = False
         self._failure: BaseException | None = None
@@ -161,6 +168,15 @@ class Inbox:
             self._consumer.partitions_for_topic(self._topic)
         except KafkaError as error:
             log.warning("requests.retries", error=repr(error))
+
+    def _give_up(self, revoked: set[TopicPartition]) -> None:
+        """Drop the positions of revoked partitions, so that one which comes back begins at its committed offset.
+
+        kafka-python 3.0.12 keeps the position of a partition that comes back to the same member. What was taken of it
+        and not answered would be passed over, and the next commit would say it was answered. The Java client drops it.
+        """
+        subscription = self._consumer._subscription  # noqa: SLF001 - nothing public gives up a part of an assignment
+        subscription.assign_from_subscribed([tp for tp in subscription.assigned_partitions() if tp not in revoked])
 
     def _keep_rejoining(self) -> bool:
         """Have a rejoin seen through to its end, and return whether there is one.

@@ -25,6 +25,17 @@ class FakeCoordinator:
         self.rejoins += 1
 
 
+class FakeSubscription:
+    def __init__(self):
+        self.assigned = {tp(0), tp(1), tp(2)}
+
+    def assigned_partitions(self):
+        return self.assigned
+
+    def assign_from_subscribed(self, tps):
+        self.assigned = set(tps)
+
+
 class FakeConsumer:
     def __init__(self, **arguments):
         self.arguments = arguments
@@ -35,6 +46,7 @@ class FakeConsumer:
         self.held = set()
         self.closed = False
         self._coordinator = FakeCoordinator()
+        self._subscription = FakeSubscription()
 
     def subscribe(self, topics, listener):
         self.topics, self.listener = topics, listener
@@ -182,9 +194,11 @@ def test_the_group_has_met_even_when_this_member_got_nothing(inbox, consumer):
     assert inbox.is_assigned
 
 
-def test_revoked_and_lost_partitions_are_told_once(inbox, consumer):
+def test_revoked_and_lost_partitions_are_given_up_and_told_once(inbox, consumer):
     consumer().listener.on_partitions_revoked([tp(0), tp(2)])
+    assert consumer()._subscription.assigned == {tp(1)}
     consumer().listener.on_partitions_lost([tp(1)])
+    assert consumer()._subscription.assigned == set()
     assert inbox.take_revoked() == {0, 1, 2}
     assert inbox.take_revoked() == set()
 

@@ -168,6 +168,29 @@ def test_lag_is_what_was_not_taken_and_a_member_has_no_fault(kind, topics):
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("kind", [Inbox, LibrdkafkaInbox])
+def test_what_was_taken_and_not_committed_comes_again_when_its_partition_is_revoked_only_to_come_back(kind, topics):
+    produce(topics)
+    settings = topics.model_copy(update={"session_timeout_s": 2})
+    whole = {b"%d" % number for number in range(RECORDS)}
+    taken, again = kind(settings), set()
+    try:
+        take(taken, RECORDS)
+        joined = kind(settings)
+
+        def have_met():
+            again.update(record.value for inbox in (taken, joined) for record in inbox.poll(0.02))
+            return again >= whole
+
+        try:
+            wait_until(have_met, 20, "every record came again, whoever has its partition now")
+        finally:
+            joined.close({}, 1.0)
+    finally:
+        taken.close({}, 1.0)
+
+
+@pytest.mark.integration
 def test_closing_does_not_wait_for_a_broker_that_is_silent(tmp_path, make_settings):
     with start_broker(tmp_path / "broker") as broker:
         settings = make_settings(bootstrap_servers=broker.url)
