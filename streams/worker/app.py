@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -50,6 +52,7 @@ SWITCH_INTERVAL_S = 0.0005
 SERVICE_CHECK_S = 1.0
 MIN_HANG_S = 5.0
 STOP_TIMEOUT_S = 8.0
+EXIT_TIMEOUT_S = 1.5
 CATALOGUE_TIMEOUT_S = 60.0
 COLLECT_AFTER = 100_000
 
@@ -328,7 +331,16 @@ def run_worker(
             resumes=resume,
             rebuilds=rebuild,
         )
-        return await worker.run()
+        code = await worker.run()
+        _exit_within(EXIT_TIMEOUT_S, code)
+        return code
 
     with serve_endpoint(settings, "worker") as health, open_tracing(settings, "worker") as spans:
         return asyncio.run(main(health, spans))
+
+
+def _exit_within(timeout_s: float, code: int) -> None:
+    """See that the process ends: Python waits for Faust's thread, which may look for a lost coordinator for ever."""
+    timer = threading.Timer(timeout_s, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
