@@ -1,11 +1,14 @@
 """Generators and collector on a real broker, with answers given by the test: what is answered, wrongly, late or not."""
 
 import threading
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from kafka import TopicPartition
+from kafka.consumer.fetcher import Fetcher
+from kafka.record import MemoryRecords
 
 from schemas.codec import decode_request, encode
 from schemas.events import ErrorView, Recommendation, StateView
@@ -95,14 +98,30 @@ class Kept:
 
 
 @pytest.fixture
-def run(topics, tmp_path):
+def writers(monkeypatch):
+    """By partition, the producers whose batches this process's consumers fetch; records do not tell."""
+    producers = defaultdict(set)
+    unpack = Fetcher.PartitionRecords._unpack_records
+
+    def note(fetched, tp, records, *rest):
+        batches = MemoryRecords(records._buffer)
+        while batches.has_next():
+            producers[tp].add(batches.next_batch().producer_id)
+        return unpack(fetched, tp, records, *rest)
+
+    monkeypatch.setattr(Fetcher.PartitionRecords, "_unpack_records", note)
+    return producers
+
+
+@pytest.fixture
+def run(topics, tmp_path, writers):
     plan = make_plan("run", load_of("made by hand", events(100)), TERMS, tmp_path)
     with Answerer(topics) as answerer:
         outcome = run_plan(topics, plan, tmp_path, keeps_answers=True)
     return plan, outcome, answerer
 
 
-def test_what_was_sent_and_answered_is_known_of_every_record(run, topics):
+def test_what_was_sent_and_answered_is_known_of_every_record(run, topics, writers):
     plan, outcome, answerer = run
     report = make_report(outcome, Correctness(), ABOUT)
     assert report["unanswered"] == [DROPPED]
@@ -115,6 +134,15 @@ def test_what_was_sent_and_answered_is_known_of_every_record(run, topics):
     assert (answered > plan.request_due[~np.isnan(outcome.answered_s)]).all()
     _look_at_the_log(plan, outcome, topics)
     _look_at_the_record(plan, outcome, answerer)
+    _look_at_the_writers(writers, topics)
+
+
+def _look_at_the_writers(writers, topics):
+    """One producer wrote each partition: Tansu hides records from a live reader where several do."""
+    for role, count in (("ratings", TERMS.generators), ("requests", 1)):
+        producers = [by for tp, by in writers.items() if tp.topic == topics.topic(role)]
+        assert {len(by) for by in producers} == {1}
+        assert len(set.union(*producers)) == count
 
 
 def _look_at_the_log(plan, outcome, topics):
