@@ -26,9 +26,7 @@ except ImportError as missing:
         "scorer_client confluent needs confluent-kafka: install streamrec[confluent], or set kafka-python"
     ) from missing
 
-from streams.bus.librdkafka import common_arguments, make_librdkafka_producer
-
-__all__ = ["LibrdkafkaInbox", "LibrdkafkaOutbox", "Taken", "make_librdkafka_producer"]
+from streams.bus.librdkafka import common_arguments
 
 log = structlog.get_logger(__name__)
 
